@@ -1,0 +1,42 @@
+# Every target sets up what it needs in .venv, from the pinned and hashed lists in requirements/.
+PYTHON ?= python3
+PIP := .venv/bin/pip --disable-pip-version-check --quiet
+
+.PHONY: run test test-slow lint bench size clean
+
+run: .venv/run.stamp
+	@.venv/bin/countis run $(ARGS)
+
+test: .venv/dev.stamp
+	@.venv/bin/ruff check src tests bench
+	@.venv/bin/mypy
+	@.venv/bin/pytest -q
+
+test-slow: .venv/dev.stamp
+	@.venv/bin/pytest -q -m slow
+
+lint: .venv/dev.stamp
+	@.venv/bin/ruff check src tests bench
+	@.venv/bin/mypy
+
+bench: .venv/dev.stamp
+	@.venv/bin/python bench/run.py
+
+size: .venv/run.stamp
+	@.venv/bin/python tests/size.py
+
+.venv/run.stamp: requirements/run.txt pyproject.toml
+	@echo "setting up .venv (once)"
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes -r requirements/run.txt
+	@$(PIP) install --require-hashes -r requirements/build.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev.stamp: .venv/run.stamp requirements/dev.txt
+	@echo "adding the tools of the tests to .venv (once)"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+clean:
+	rm -rf .venv build dist src/*.egg-info

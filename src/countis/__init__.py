@@ -1,0 +1,51 @@
+"""The COUNTIS E43/E44 three-phase energy meter in software.
+
+The names are looked up when they are used, so that `import countis.site` loads neither the meter nor numba.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from countis.commands import ResetPartials, SelectTariff, SetClock, SetSetting, StartPartial, StopPartial
+    from countis.errors import CountisError
+    from countis.meter import Meter
+    from countis.metrology.measurement import Measurement
+    from countis.models import E43, E44
+    from countis.site import Bus
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Bus": "countis.site",
+    "CountisError": "countis.errors",
+    "E43": "countis.models",
+    "E44": "countis.models",
+    "Measurement": "countis.metrology.measurement",
+    "Meter": "countis.meter",
+    **dict.fromkeys(
+        ("ResetPartials", "SelectTariff", "SetClock", "SetSetting", "StartPartial", "StopPartial"), "countis.commands"
+    ),
+}
+__all__ = [
+    "E43",
+    "E44",
+    "Bus",
+    "CountisError",
+    "Measurement",
+    "Meter",
+    "ResetPartials",
+    "SelectTariff",
+    "SetClock",
+    "SetSetting",
+    "StartPartial",
+    "StopPartial",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'countis' has no attribute {name!r}")

@@ -1,0 +1,215 @@
+"""The command line: words into calls, and nothing else. Every command has a help; what is wrong is said in one line."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from countis.errors import CountisError, SettingError
+from countis.modbus.tables import BLOCKS, ROWS, Row
+from countis.models import E44, MODELS
+from countis.settings import Value, setting
+from countis.site import Bus, plan
+from countis.site.line import parse_comset, parse_endpoint
+
+_MAP_COLUMNS: Final = ("address", "words", "type", "unit", "access", "block", "symbol", "source", "description")
+
+
+class _Usage(CountisError):
+    """The words of a command are off."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _Usage(f"{self.prog.removeprefix('countis').strip() or 'usage'}: {message} (allowed: see {self.prog} --help)")
+
+
+def _state_folder() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "countis"
+
+
+def _endpoint(text: str, option: str) -> tuple[str, int] | None:
+    return None if text == "none" else parse_endpoint(text, option)
+
+
+def _setting(option: str, symbol: str, text: str) -> Value:
+    row = setting(symbol)
+    try:
+        return row.check(int(text) if isinstance(row.default, int) else text)
+    except ValueError:
+        raise SettingError(f"{option}: {text!r} is not possible (allowed: {row.allowed_text()})") from None
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Value]:
+    """Return the settings that the flags of `run` give."""
+    out: dict[str, Value] = {}
+    if args.ct is not None:
+        primary, slash, secondary = args.ct.partition("/")
+        if not slash:
+            raise SettingError(f"--ct: {args.ct!r} is not possible (allowed: PRIMARY/SECONDARY, 1..12000 / 1 or 5)")
+        out["ct_primary"], out["ct_secondary"] = (
+            _setting("--ct", "ct_primary", primary),
+            _setting("--ct", "ct_secondary", secondary),
+        )
+    if args.comset is not None:
+        out["parity"], out["stop_bits"] = parse_comset(args.comset)
+    for option, symbol in (
+        ("address", "address"),
+        ("baud", "baud"),
+        ("tariff_control", "tariff_control"),
+        ("serial_number", "serial_number"),
+    ):
+        text = getattr(args, option)
+        if text is not None:
+            out[symbol] = _setting(f"--{option.replace('_', '-')}", symbol, text)
+    if args.sealed:
+        out["sealed"] = 1
+    return out
+
+
+def _run(args: argparse.Namespace) -> int:
+    from countis.host.run import Options, run  # loads numba, which the other commands need not wait for
+
+    if args.supply is not None and args.recording is not None:
+        raise _Usage("run: --supply and --recording exclude each other (allowed: one of them)")
+    if not (math.isfinite(args.speed) and 0.0 < args.speed <= 1000.0):
+        raise _Usage(f"--speed: {args.speed:g} is not possible (allowed: above 0, up to 1000)")
+    if args.web != "none":
+        _endpoint(args.web, "--web")
+    model = MODELS[args.model] if args.model is not None else None
+    data = Path(args.data) if args.data is not None else _state_folder() / (model or E44).name
+    options = Options(
+        model=model, settings=_settings(args), data=data, serial=None if args.serial == "none" else args.serial,
+        tcp=_endpoint(args.tcp, "--tcp"), rtu_tcp=_endpoint(args.rtu_tcp, "--rtu-tcp"),
+        supply=Path(args.supply) if args.supply is not None else None, recording=args.recording, rate=args.rate,
+        v_scale=args.v_scale, i_scale=args.i_scale, speed=args.speed,
+        ready_file=Path(args.ready_file) if args.ready_file is not None else None,
+    )  # fmt: skip
+    return run(options, E44)
+
+
+def _read(args: argparse.Namespace) -> int:
+    symbols = args.symbol or plan.EVERYDAY
+    plan.sources(symbols)  # an unknown symbol is told before anything is sent
+    if args.address not in range(256):
+        raise SettingError(f"address: {args.address} is not possible (allowed: 1..247; 0 or 255 on TCP)")
+    with Bus.open(args.target, baud=args.baud, comset=args.comset, timeout=args.timeout) as bus:
+        values = bus[args.address].read(*symbols)
+    if args.json:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        print(json.dumps({"target": args.target, "address": args.address, "time": now, "values": values}))
+    elif args.csv:
+        csv.writer(sys.stdout).writerows((("symbol", "value", "unit"), *((s, v, plan.unit(s)) for s, v in values.items())))
+    else:
+        for symbol, value in values.items():
+            print(f"{symbol:12} {'----' if value is None else value} {plan.unit(symbol)}".rstrip())
+    return 0
+
+
+def _block_of(row: Row) -> str:
+    block = next(b for b in BLOCKS if b.start <= row.address < b.start + b.words)
+    return f"{block.start} {block.topic}"
+
+
+def _map(args: argparse.Namespace) -> int:
+    rows: list[dict[str, Any]] = [
+        {**{c: getattr(row, c) for c in _MAP_COLUMNS if c != "block"}, "block": _block_of(row)}
+        for row in ROWS
+        if not args.assumed or row.source == "assumed"
+    ]
+    table = [[str(row[c]) for c in _MAP_COLUMNS] for row in rows]
+    if args.format == "csv":
+        csv.writer(sys.stdout, lineterminator="\n").writerows([_MAP_COLUMNS, *table])
+    elif args.format == "json":
+        print(json.dumps([{c: row[c] for c in _MAP_COLUMNS} for row in rows], indent=1, ensure_ascii=False))
+    elif args.format == "md":
+        print("\n".join("| " + " | ".join(line) + " |" for line in (_MAP_COLUMNS, ["---"] * len(_MAP_COLUMNS), *table)))
+    else:
+        widths = [max(len(line[k]) for line in (_MAP_COLUMNS, *table)) for k in range(len(_MAP_COLUMNS))]
+        for line in (_MAP_COLUMNS, *table):
+            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from countis.host.sources import recording, supply_plan
+
+    path = Path(args.file)
+    found = supply_plan(path)
+    if found.recording is not None:
+        source = recording(found.recording, path.parent, found.rate)
+        print(
+            f"{path}: fine: recording {found.recording.file}, {source.rate:g} samples per second, then {found.recording.at_end}"
+        )
+    else:
+        found.build(1.0)
+        print(f"{path}: fine: {found.rate:g} samples per second, {found.network.frequency:g} Hz, {len(found.loads)} loads")
+    return 0
+
+
+def _add_run(commands: Any) -> None:
+    p = commands.add_parser("run", help="run a meter, with its ports, its supply and its memory")
+    p.add_argument("--model", choices=sorted(MODELS), help="of a new memory: E44 (MID) or E43; default E44")
+    p.add_argument("--address", metavar="N", help="slave address, 1..247; a new meter has 5")
+    p.add_argument("--ct", metavar="P/S", help="current transformers, e.g. 200/5, which a new memory has")
+    p.add_argument("--comset", metavar="8N1", help="parity and stop bits of the serial line")
+    p.add_argument("-b", "--baud", metavar="N", help="speed of the serial line; a new meter has 38400")
+    p.add_argument("--tariff-control", choices=("com", "dig"), help="tariff by the bus or by the input")
+    p.add_argument("--sealed", action="store_true", help="close the seal of an E44")
+    p.add_argument("--serial-number", metavar="S", help="serial number")
+    p.add_argument("--data", metavar="DIR", help="folder of the memory; default: the user's state folder")
+    p.add_argument("--serial", default="pty", metavar="pty|PATH|none", help="RTU on a pty (default) or a serial device")
+    p.add_argument("--tcp", default="127.0.0.1:1502", metavar="HOST:PORT|none", help="Modbus TCP; default %(default)s")
+    p.add_argument("--rtu-tcp", default="none", metavar="HOST:PORT|none", help="RTU over TCP; default none")
+    p.add_argument("--web", default="127.0.0.1:8044", metavar="HOST:PORT|none", help="web page; accepted, not served yet")
+    p.add_argument("--supply", metavar="FILE.toml", help="what the meter is wired to; default: a small workshop with a PV roof")
+    p.add_argument(
+        "--recording", metavar="FILE|-", help="COMTRADE .cfg or raw float32; - reads raw float32 from standard input"
+    )
+    p.add_argument("--rate", type=float, metavar="N", help="samples per second of raw input; default 8000")
+    p.add_argument("--v-scale", type=float, default=1.0, metavar="X", help="recording to volts at the terminals")
+    p.add_argument("--i-scale", type=float, default=1.0, metavar="X", help="recording to amperes on the secondary")
+    p.add_argument("--speed", type=float, default=1.0, metavar="X", help="meter time to host time")
+    p.add_argument("--ready-file", metavar="FILE", help="written as JSON once every port answers")
+    p.set_defaults(call=_run)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="countis", description="The COUNTIS E43/E44 energy meter in software.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    _add_run(commands)
+    p = commands.add_parser("read", help="read a meter by symbol, real or virtual")
+    p.add_argument("target", help="device path, tcp://HOST:PORT or rtu+tcp://HOST:PORT")
+    p.add_argument("address", type=int, help="slave address")
+    p.add_argument("symbol", nargs="*", help="U12 V1 P Ea+ Er-cap.L2.T3 ct_primary id.vendor …; default: the everyday ones")
+    p.add_argument("-b", "--baud", type=int, default=38400, help="speed of a device path")
+    p.add_argument("--comset", default="8N1", help="parity and stop bits of a device path")
+    p.add_argument("--timeout", type=float, default=1.0, metavar="S", help="seconds to wait for an answer")
+    form = p.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--csv", action="store_true", help="print CSV")
+    p.set_defaults(call=_read)
+    p = commands.add_parser("map", help="print the Modbus table")
+    p.add_argument("--format", choices=("table", "csv", "json", "md"), default="table", help="how to print it")
+    p.add_argument("--assumed", action="store_true", help="only what no source backs")
+    p.set_defaults(call=_map)
+    p = commands.add_parser("check", help="check a supply file")
+    p.add_argument("file", metavar="FILE.toml", help="the file")
+    p.set_defaults(call=_check)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; return its exit code. CountisError on bad input."""
+    args = _parser().parse_args(argv)
+    call: Callable[[argparse.Namespace], int] = args.call
+    return call(args)

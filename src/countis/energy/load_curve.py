@@ -1,0 +1,105 @@
+"""Demand and load curve: the mean imported active power of each period, kept in a ring (block 61440 of the table).
+
+Rule: a period ends when the clock enters another one. Its record is complete only if it was counted from its first second
+to its last without a cut, a clock set by more than a second or a change of period length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from countis.energy.increment import Ints
+from countis.energy.registers import Layout
+
+CAPACITY: Final = 4608  # 48 days of quarter hours
+SECOND: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record: end of its period (s since 2000-01-01), its length in s, whether incomplete, mean P+ in secondary mW."""
+
+    time: int
+    period: int
+    incomplete: bool
+    mean_mw: int
+
+
+def clock_ns(row: Ints) -> int:
+    """Return the clock of one meter in nanoseconds since 2000-01-01."""
+    return int(row[Layout.time]) + int(row[Layout.clock_zero])
+
+
+def add(row: Ints, energy: int, ns: int, period: int, ct: tuple[int, int]) -> Record | None:
+    """Count a window's Σ Ea+ (µWh) of one meter; the record of the period it ended, or None.
+
+    The clock of the row stands at the end of the window, which counts to the period in which it ends.
+    """
+    number = clock_ns(row) // (period * SECOND)
+    record = None
+    if number != row[Layout.demand_id]:
+        record = close(row, period, ct, number)
+    row[Layout.demand_energy] += energy
+    row[Layout.demand_ns] += ns
+    return record
+
+
+def close(row: Ints, period: int, ct: tuple[int, int], following: int, broken: bool = False) -> Record | None:
+    """End the running period and start number `following`; None if nothing was counted in it.
+
+    broken: the period is cut short, by a new clock or length; it and the one that starts now are incomplete.
+    """
+    number, counted = int(row[Layout.demand_id]), int(row[Layout.demand_ns])
+    record = None
+    skipped = following != number + 1
+    if counted > 0:
+        incomplete = broken or skipped or bool(row[Layout.demand_broken])
+        seconds = counted / SECOND if incomplete else float(period)
+        # 1 µWh is 3.6 mJ; the record is without the CT ratio.
+        mean = round(int(row[Layout.demand_energy]) * 3.6 * ct[1] / (ct[0] * seconds))
+        record = Record((number + 1) * period, period, incomplete, mean)
+        row[Layout.demand_p] = round(mean * ct[0] / ct[1])
+        row[Layout.demand_time] = record.time
+        row[Layout.records] += 1
+    row[Layout.demand_broken] = 1 if broken or skipped else 0
+    row[Layout.demand_id] = following
+    row[Layout.demand_energy] = row[Layout.demand_ns] = 0
+    return record
+
+
+class LoadCurve:
+    """The ring of records: int64 [CAPACITY, 4] of time, period, incomplete, mean_mw, and the read pointer of block 61440."""
+
+    BATCH: Final = 29  # records in one answer
+
+    def __init__(self) -> None:
+        self.ring = np.zeros((CAPACITY, 4), np.int64)
+        self.pointer = 0  # number of the next record to fetch
+        self.fetched: tuple[Record, ...] = ()
+
+    def store(self, number: int, record: Record) -> None:
+        """Put record `number`, counted from 0, in its place of the ring."""
+        self.ring[number % CAPACITY] = record.time, record.period, record.incomplete, record.mean_mw
+
+    def record(self, number: int) -> Record:
+        """Return record `number`."""
+        time, period, incomplete, mean = (int(v) for v in self.ring[number % CAPACITY])
+        return Record(time, period, bool(incomplete), mean)
+
+    def rewind(self) -> None:
+        """Put the read pointer before the oldest record; nothing is fetched."""
+        self.pointer, self.fetched = 0, ()
+
+    def fetch(self, written: int) -> None:
+        """Take the next records of one period length, oldest first, 29 at most; none when all were read."""
+        first = max(self.pointer, written - CAPACITY)
+        records: list[Record] = []
+        while len(records) < self.BATCH and first + len(records) < written:
+            record = self.record(first + len(records))
+            if records and record.period != records[0].period:  # the header tells one integration period for all
+                break
+            records.append(record)
+        self.pointer, self.fetched = first + len(records), tuple(records)

@@ -1,0 +1,66 @@
+"""Every error of the package, named by who is guilty.
+
+CountisError
+├── SettingError       your value is out of range, or sealed
+├── UnknownSymbol      no quantity or setting has that name
+├── SupplyError        a supply, a recording or samples that cannot be used
+├── MemoryImageError   a memory that is damaged, foreign, in use or of a newer version
+└── BusError           the other end of the line
+    ├── NoReply        silence
+    ├── BadReply       bytes that are not the answer to the request
+    └── Refused        an exception reply; `code` is its number
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class CountisError(Exception):
+    """Any error of ours; its text is one line for people."""
+
+
+class SettingError(CountisError, ValueError):
+    """A setting was given a value that it does not take."""
+
+
+class UnknownSymbol(CountisError, KeyError):
+    """A symbol names nothing."""
+
+    def __init__(self, symbol: str, known: Iterable[str]) -> None:
+        near = get_close_matches(symbol, list(known), n=3, cutoff=0.5)
+        self.symbol = symbol
+        self.text = f"{symbol}: unknown symbol" + (f" (did you mean {', '.join(near)}?)" if near else "")
+        super().__init__(self.text)
+
+    def __str__(self) -> str:  # KeyError would print the repr
+        return self.text
+
+
+class SupplyError(CountisError, ValueError):
+    """A supply, recording or array of samples cannot be used."""
+
+
+class MemoryImageError(CountisError):
+    """A memory cannot be read; it is left untouched."""
+
+
+class BusError(CountisError):
+    """Something went wrong on the line."""
+
+
+class NoReply(BusError):
+    """The device was silent until the time-out."""
+
+
+class BadReply(BusError):
+    """The bytes that came are not an answer to the request."""
+
+
+class Refused(BusError):
+    """The device answered with an exception code."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code

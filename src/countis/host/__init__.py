@@ -1,0 +1,1 @@
+"""The world around the meter: clock, ports and the file of its memory."""

@@ -1,0 +1,84 @@
+"""The memory of one meter on disk.
+
+Rule: one owner at a time; a new file appears whole or not at all; what is written is synced before the next write.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from countis.errors import MemoryImageError
+from countis.memory import Write
+
+
+class MemoryFile:
+    """`DIR/meter.fram`, held by this process through a lock on `DIR/owner`.
+
+    Raises MemoryImageError where the folder cannot be used or another process owns it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "meter.fram"
+        self._folder = folder
+        self._file: int | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._owner = os.open(folder / "owner", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise MemoryImageError(f"{folder}: {error.strerror} (allowed: a folder that can be written)") from None
+        try:
+            fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pid = os.read(self._owner, 32).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._owner)
+            raise MemoryImageError(f"{folder}: in use by process {pid} (allowed: one owner, or another --data)") from None
+        os.ftruncate(self._owner, 0)
+        os.pwrite(self._owner, f"{os.getpid()}\n".encode(), 0)
+
+    def read(self) -> bytes | None:
+        """Return the image, None where there is none yet."""
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise MemoryImageError(f"{self.path}: {error.strerror} (allowed: a file that can be read)") from None
+
+    def age_ns(self) -> int:
+        """Return how long ago the memory was last written."""
+        return max(0, time.time_ns() - self.path.stat().st_mtime_ns)
+
+    def create(self, image: bytes) -> None:
+        """Make the file: written beside, synced, renamed, the folder synced too."""
+        try:
+            fresh = self.path.with_suffix(".new")
+            with open(fresh, "wb") as file:
+                file.write(image)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(fresh, self.path)
+            directory = os.open(self._folder, os.O_RDONLY)
+            os.fsync(directory)
+            os.close(directory)
+        except OSError as error:
+            raise MemoryImageError(f"{self.path}: {error.strerror} (allowed: a folder that can be written)") from None
+
+    def write(self, writes: list[Write]) -> None:
+        """Carry out writes in order, and sync them. OSError if the disk does not take them."""
+        if self._file is None:
+            self._file = os.open(self.path, os.O_WRONLY)
+        for offset, data in writes:
+            done = 0
+            while done < len(data):
+                done += os.pwrite(self._file, data[done:], offset + done)
+        os.fdatasync(self._file)
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        os.close(self._owner)

@@ -1,0 +1,153 @@
+"""Where masters connect: Modbus TCP and RTU over TCP on asyncio, a serial port or pty on a thread of its own.
+
+Rule: ports move bytes; framing is in modbus/, answers are the meter's, asked under its lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import threading
+import tty
+from collections.abc import Callable
+from typing import Final
+
+import serial
+
+from countis.errors import BusError
+from countis.meter import Meter
+from countis.modbus import pdu, rtu, tcp
+
+_ANY_UNIT: Final = (0, 255)  # reach a single meter, whatever its address (decision 35)
+_WAKE: Final = 0.2  # s between looks at whether to stop, on a quiet line
+_CHUNK: Final = 4096
+
+
+class Desk:
+    """The meter behind all ports: one request at a time, counted."""
+
+    def __init__(self, meter: Meter, lock: threading.Lock) -> None:
+        self.meter, self.lock = meter, lock
+        self.requests = 0
+
+    def rtu(self, frame: bytes) -> bytes:
+        """Answer an RTU frame."""
+        with self.lock:
+            self.requests += 1
+            return self.meter.rtu(frame)
+
+    def tcp(self, envelope: tcp.Envelope) -> bytes:
+        """Answer a TCP request; another unit than ours gets what a gateway would say."""
+        with self.lock:
+            self.requests += 1
+            if envelope.unit not in (*_ANY_UNIT, self.meter.settings["address"]):
+                reply = pdu.exception(envelope.pdu[0], pdu.Code.GATEWAY_TARGET)
+            else:
+                reply = self.meter.pdu(envelope.pdu)
+        return tcp.wrap(envelope.transaction, envelope.unit, reply)
+
+    def address(self) -> int:
+        """The address in force."""
+        return int(self.meter.settings["address"])
+
+
+class TcpPort(asyncio.Protocol):
+    """One connection of Modbus TCP."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk, self._framer = desk, tcp.Framer()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        replies = [self._desk.tcp(envelope) for envelope in self._framer.receive(data)]
+        if replies:
+            self._transport.write(b"".join(replies))
+        if self._framer.broken:
+            self._transport.close()
+
+
+class RtuTcpPort(asyncio.Protocol):
+    """One connection of RTU over TCP: lengths alone part the frames."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk, self._framer = desk, rtu.SlaveFramer({desk.address()}, timed=False)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        for frame in self._framer.receive(data):
+            self._transport.write(self._desk.rtu(frame))
+            self._framer.addresses = {self._desk.address()}
+        if self._framer.broken:
+            self._transport.close()
+
+
+async def listen(kind: Callable[[Desk], asyncio.Protocol], desk: Desk, host: str, port: int, option: str) -> asyncio.Server:
+    """Open a TCP port; BusError names the option where it cannot be opened."""
+    try:
+        return await asyncio.get_running_loop().create_server(lambda: kind(desk), host, port)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise BusError(f"{option} {host}:{port}: {reason} (allowed: a free port, 0 for any)") from None
+
+
+class SerialPort:
+    """A serial port or a pty, answered by a thread: blocking reads, and silence told by the time-out of `select`."""
+
+    def __init__(self, desk: Desk, path: str) -> None:
+        self._desk = desk
+        self._stop = threading.Event()
+        self._port: serial.Serial | None = None
+        self._slave: int | None = None
+        settings = desk.meter.settings
+        if path == "pty":
+            self._fd, self._slave = os.openpty()  # the slave's end stays open, so that clients may come and go
+            tty.setraw(self._slave)
+            self.name = os.ttyname(self._slave)
+        else:
+            try:
+                self._port = serial.Serial(path, int(settings["baud"]), parity=str(settings["parity"]),
+                                           stopbits=int(settings["stop_bits"]), timeout=0, exclusive=True)  # fmt: skip
+            except (OSError, ValueError) as error:
+                number = getattr(error, "errno", None)
+                reason = os.strerror(number) if number else str(error)
+                raise BusError(f"--serial {path}: {reason} (allowed: pty, a serial device, none)") from None
+            self._fd, self.name = self._port.fileno(), path
+        self._thread = threading.Thread(target=self._answer, name=f"line {self.name}", daemon=True)
+        self._thread.start()
+
+    def _silence(self) -> float:
+        settings = self._desk.meter.settings
+        bits = 9 + int(settings["stop_bits"]) + (settings["parity"] != "N")
+        return rtu.silence_ns(int(settings["baud"]), bits) / 1e9
+
+    def _answer(self) -> None:
+        framer = rtu.SlaveFramer({self._desk.address()})
+        while not self._stop.is_set():
+            ready, _, _ = select.select([self._fd], [], [], self._silence() if framer.waiting else _WAKE)
+            try:
+                frames = framer.receive(os.read(self._fd, _CHUNK)) if ready else framer.silence()
+                for frame in frames:
+                    reply = self._desk.rtu(frame)
+                    if reply:
+                        os.write(self._fd, reply)
+            except OSError:  # the adapter is gone
+                return
+            framer.addresses = {self._desk.address()}
+
+    def close(self) -> None:
+        """Stop answering and close the port."""
+        self._stop.set()
+        self._thread.join()
+        if self._port is not None:
+            self._port.close()
+        else:
+            os.close(self._fd)
+        if self._slave is not None:
+            os.close(self._slave)

@@ -1,0 +1,439 @@
+"""The meter: wires the stations together and owns time.
+
+Rule: pure and deterministic. Time moves only in `feed`, `count` and `advance`; everything else that changes the meter is a
+command, and a row of state is all that can be seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countis import memory
+from countis.commands import (
+    Command,
+    FetchLoadCurve,
+    Reason,
+    Refusal,
+    ResetPartials,
+    RewindLoadCurve,
+    SelectTariff,
+    SetClock,
+    SetSetting,
+    StartPartial,
+    StopPartial,
+)
+from countis.energy import load_curve, periods, pulse, registers
+from countis.energy.increment import gated, increments
+from countis.energy.load_curve import SECOND, LoadCurve, Record
+from countis.energy.pulse import Pulse
+from countis.energy.registers import Layout
+from countis.errors import SettingError, SupplyError, UnknownSymbol
+from countis.memory import Contents, Page, Write
+from countis.metrology.measurement import (
+    I_PHASES,
+    IN,
+    P_PHASES,
+    Q_PHASES,
+    S_PHASES,
+    I,
+    Measurement,
+    Metrology,
+    P,
+    Q,
+    S,
+    combine,
+)
+from countis.models import E44, Model, pulse_weight
+from countis.quantities import (
+    COUNTED_COLUMN,
+    LIVE,
+    LIVE_COLUMN,
+    PARTIALS,
+    QUANTITIES,
+    ROLL_OVER,
+    SUM,
+)
+from countis.settings import FACTORY, SETTINGS, Value, setting
+from countis.slave import Firmware, Slave
+
+MIN_RATE: Final = 800
+MAX_RATE: Final = 50_000
+_T1_BELOW, _T2_FROM = 20.0, 80.0  # V on the tariff input; between them it keeps what it was (decision 34)
+_MIN_STEP: Final = SECOND  # a clock set by less moves no record
+
+
+class Source(Protocol):
+    """Where samples come from: `read(n)` gives n more of them, [n, 6], at `rate` per second."""
+
+    @property
+    def rate(self) -> float: ...
+
+    def read(self, count: int) -> NDArray[np.float64]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RecordWritten:
+    """A record of the load curve was closed; `number` counts from 0."""
+
+    number: int
+    record: Record
+
+
+Event = Pulse | RecordWritten
+# Columns that are shown times the CT ratio.
+_CT_COLUMNS: Final = [*range(I_PHASES.start, I_PHASES.stop), I, IN, P, *range(P_PHASES.start, P_PHASES.stop),
+                      Q, *range(Q_PHASES.start, Q_PHASES.stop), S, *range(S_PHASES.start, S_PHASES.stop)]  # fmt: skip
+
+
+class Meter:
+    """A COUNTIS E43 or E44.
+
+    rate: samples per second it is fed with, 800..50 000. Settings by symbol, e.g. `Meter(E44, ct_primary=200)`; what is not
+    given has its factory value. Raises SettingError, UnknownSymbol.
+    """
+
+    def __init__(self, model: Model = E44, *, rate: float = 8000, firmware: Firmware | None = None, **settings: Value) -> None:
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise SettingError(f"rate: {rate:g} samples per second is not possible (allowed: {MIN_RATE}..{MAX_RATE})")
+        self.model, self.rate = model, float(rate)
+        self.firmware = firmware or Firmware()
+        self.settings: dict[str, Value] = dict(FACTORY)
+        self.row = registers.new_row()
+        self.live = np.full(len(LIVE), np.nan)
+        self.curve = LoadCurve()
+        self.changes = self.setting_changes = 0  # count what moved, for whoever keeps a copy
+        self.slave = Slave(self)
+        self._metrology = Metrology(model, self.rate)
+        self._second: list[Measurement] = []
+        self._sequences = {Page.HOT: 0, Page.SETTINGS: 0}
+        self._saved_settings = -1
+        self._unsaved_records: list[tuple[int, Record]] = []
+        self._rest(0)
+        for symbol, value in settings.items():
+            refusal = self.apply([SetSetting(symbol, setting(symbol).check(value))])
+            if refusal is not None:
+                raise SettingError(refusal.text)
+
+    # time
+
+    def feed(self, samples: NDArray[Any] | Source, seconds: float | None = None) -> list[Event]:
+        """Take samples and count what they carry.
+
+        samples: [n, 6] of V1 V2 V3 (V) and I1 I2 I3 (secondary A) at `rate`, or a source of them and how many seconds.
+        Returns pulses and records in order. Raises SupplyError on NaN, another shape or another rate; nothing is counted then.
+        """
+        if isinstance(samples, np.ndarray):
+            return self._feed(_checked(samples))
+        if seconds is None:
+            raise SupplyError("feed: a source needs seconds=")
+        if samples.rate != self.rate:
+            raise SupplyError(f"feed: the source has {samples.rate:g} samples per second (allowed: {self.rate:g})")
+        events: list[Event] = []
+        left = round(seconds * self.rate)
+        while left > 0:
+            block = samples.read(min(left, int(self.rate)))
+            if len(block) == 0:
+                break
+            events += self._feed(_checked(block))
+            left -= len(block)
+        return events
+
+    def count(self, measurement: Measurement) -> list[Event]:
+        """Count one measurement, as if its window had just closed; time moves by its length."""
+        events = self._end_feed()
+        before = self.now
+        events += self._count(measurement)
+        self._rest(before + measurement.ns)
+        if self.now // SECOND != before // SECOND:
+            self._publish()
+        return events
+
+    def advance(self, ns: int) -> list[Event]:
+        """Let time pass without a supply: nothing is measured, the clock goes on."""
+        events = self._end_feed()
+        if ns <= 0:
+            return events
+        self._second.clear()
+        self.live[:] = np.nan
+        self._rest(self.now + ns)
+        self.row[Layout.time] = self.now
+        periods.turn(self.row)
+        events += self._written(load_curve.add(self.row, 0, 0, self._period, self.ct))
+        self.row[Layout.demand_broken] = 1
+        self.changes += 1
+        return events
+
+    def _rest(self, now: int) -> None:
+        """Stand at `now` with no sample taken."""
+        self.now = self._base = now
+        self._samples = 0
+
+    def _end_feed(self) -> list[Event]:
+        """Count the open window, because no sample will follow."""
+        if self._samples == 0:
+            return []
+        events: list[Event] = []
+        for measurement in self._metrology.finish():
+            self._second.append(measurement)
+            events += self._count(measurement)
+        self._rest(self.now)
+        self.row[Layout.time] = self.now
+        return events
+
+    def _feed(self, samples: NDArray[np.float64]) -> list[Event]:
+        events: list[Event] = []
+        at = 0
+        while at < len(samples):
+            second = (self.now // SECOND + 1) * SECOND
+            due = max(1, math.ceil((second - self._base) * self.rate / 1e9 - 1e-6) - self._samples)
+            block = samples[at : at + due]
+            for measurement in self._metrology.feed(block):
+                self._second.append(measurement)
+                events += self._count(measurement)
+            self._samples += len(block)
+            self.now = self._base + round(self._samples * 1e9 / self.rate)
+            at += len(block)
+            if self.now >= second:
+                self._publish()
+        return events
+
+    def _publish(self) -> None:
+        """Show the second that has passed (decision 31)."""
+        if self._second:
+            self.live = combine(self._second, self.model)
+            self.live[_CT_COLUMNS] *= self.ratio
+            self._second = []
+            self.changes += 1
+
+    def _count(self, m: Measurement) -> list[Event]:
+        row, live = self.row, m.live
+        start = int(row[Layout.time])
+        p, q, s = gated(live[P_PHASES], live[Q_PHASES], live[S_PHASES], self.model.start_va)
+        remainders = row[Layout.remainders].reshape(-1, 3)
+        d, remainders[...] = increments(p, q, s, m.ns, self.ratio, remainders)
+        row[Layout.time] = start + m.ns
+        periods.turn(row)
+        registers.add(row, d, m.ns)
+        imported, exported = int(d[0, SUM]), int(d[1, SUM])
+        events = self._written(load_curve.add(row, imported, m.ns, self._period, self.ct))
+        events += pulse.pulses(row, imported, start, m.ns, pulse_weight(*self.ct), self.model)
+        events += pulse.flashes(row, imported + exported, start, m.ns, self.ct, self.model)
+        self.changes += 1
+        return events
+
+    def _written(self, record: Record | None) -> list[Event]:
+        if record is None:
+            return []
+        number = int(self.row[Layout.records]) - 1
+        self.curve.store(number, record)
+        self._unsaved_records.append((number, record))
+        return [RecordWritten(number, record)]
+
+    # what can be seen
+
+    @property
+    def ct(self) -> tuple[int, int]:
+        """CT primary and secondary in A."""
+        return int(self.settings["ct_primary"]), int(self.settings["ct_secondary"])
+
+    @property
+    def ratio(self) -> float:
+        """CT primary over secondary."""
+        primary, secondary = self.ct
+        return primary / secondary
+
+    @property
+    def clock(self) -> int:
+        """Seconds since 2000-01-01 00:00."""
+        return (self.now + int(self.row[Layout.clock_zero])) // SECOND
+
+    @property
+    def _period(self) -> int:
+        return int(self.settings["demand_period"])
+
+    def __getitem__(self, symbol: str) -> float | int | str | None:
+        """Return a quantity in SI units, or a setting; None = not available."""
+        if symbol in LIVE_COLUMN:
+            value = float(self.live[LIVE_COLUMN[symbol]])
+            return None if math.isnan(value) else value
+        if symbol in SETTINGS:
+            return self.settings[symbol]
+        quantity = QUANTITIES.get(symbol)
+        if quantity is None:
+            raise UnknownSymbol(symbol, [*QUANTITIES, *SETTINGS])
+        exact = self.exact(symbol)
+        return exact if quantity.per_si == 1 else exact / quantity.per_si
+
+    def exact(self, symbol: str) -> int:
+        """Return a counted quantity as the integer it is: energies in µWh, µvarh or µVAh, hours in ns."""
+        if symbol.startswith("roll."):
+            return int(self.row[COUNTED_COLUMN[symbol.removeprefix("roll.")]]) // ROLL_OVER % 256
+        if symbol not in COUNTED_COLUMN:
+            raise UnknownSymbol(symbol, COUNTED_COLUMN)
+        return int(self.row[COUNTED_COLUMN[symbol]])
+
+    def runs(self, partial: str) -> bool:
+        """Tell whether a partial counts."""
+        return bool(self.row[Layout.running.start + _partial_number(partial)])
+
+    # what changes it
+
+    def tariff_input(self, volts: float) -> None:
+        """Put a voltage on terminals 6-7: 0 V is T1, 80..276 V is T2, between 20 and 80 V nothing changes (decision 34)."""
+        if volts < _T1_BELOW or volts >= _T2_FROM:
+            self.row[Layout.tariff_input] = 1 if volts < _T1_BELOW else 2
+            self._follow_input()
+
+    def apply(self, commands: Sequence[Command]) -> Refusal | None:
+        """Check all commands, then carry out all of them or none."""
+        for command in commands:
+            refusal = self._check(command)
+            if refusal is not None:
+                return refusal
+        for command in commands:
+            self._do(command)
+        if commands:
+            self.changes += 1
+        return None
+
+    def _check(self, command: Command) -> Refusal | None:
+        match command:
+            case SetSetting(symbol, value):
+                row = setting(symbol)
+                if row.sealed and self.settings["sealed"] == 1:
+                    return Refusal(Reason.SEALED, f"{symbol}: the meter is sealed (allowed: after breaking the seal)")
+                if symbol == "sealed" and value == 1 and not self.model.mid:
+                    return Refusal(Reason.VALUE, f"sealed: the {self.model.name} has no seal (allowed: E44)")
+                try:
+                    row.check(value)
+                except SettingError as error:
+                    return Refusal(Reason.VALUE, str(error))
+            case SelectTariff(tariff):
+                if self.settings["tariff_control"] != "com":
+                    return Refusal(Reason.STATE, "tariff: set by the input (allowed: with tariff_control com)")
+                if tariff not in range(1, 5):
+                    return Refusal(Reason.VALUE, f"tariff: {tariff} is not possible (allowed: 1..4)")
+            case StartPartial(symbol) | StopPartial(symbol):
+                _partial_number(symbol)
+            case ResetPartials(symbols):
+                for symbol in symbols:
+                    _partial_number(symbol)
+            case SetClock(seconds):
+                if not 0 <= seconds < 2**32:
+                    return Refusal(Reason.VALUE, f"clock: {seconds} s is not possible (allowed: 0..{2**32 - 1})")
+        return None
+
+    def _do(self, command: Command) -> None:
+        row = self.row
+        match command:
+            case SetSetting(symbol, value):
+                if value != self.settings[symbol]:
+                    self._set(symbol, value)
+            case SelectTariff(tariff):
+                row[Layout.tariff] = tariff
+            case StartPartial(symbol):
+                row[Layout.running.start + _partial_number(symbol)] = 1
+            case StopPartial(symbol):
+                row[Layout.running.start + _partial_number(symbol)] = 0
+            case ResetPartials(symbols):
+                for symbol in symbols:
+                    row[COUNTED_COLUMN[symbol]] = 0
+            case SetClock(seconds):
+                self._set_clock(seconds)
+            case RewindLoadCurve():
+                self.curve.rewind()
+            case FetchLoadCurve():
+                self.curve.fetch(int(row[Layout.records]))
+
+    def _set(self, symbol: str, value: Value) -> None:
+        before, ct = self._period, self.ct
+        self.settings[symbol] = value
+        self.setting_changes += 1
+        if symbol == "demand_period":
+            self._cut_record(before, self.ct)
+        elif symbol == "ct_primary":  # what the LED has pending stays the same part of a flash
+            self.row[Layout.led_pending] = int(self.row[Layout.led_pending]) * self.ct[0] // ct[0]
+        elif symbol == "tariff_control":
+            self._follow_input()
+
+    def _follow_input(self) -> None:
+        if self.settings["tariff_control"] == "dig":
+            self.row[Layout.tariff] = self.row[Layout.tariff_input]
+            self.changes += 1
+
+    def _set_clock(self, seconds: int) -> None:
+        zero = seconds * SECOND - self.now
+        moved = abs(zero - int(self.row[Layout.clock_zero])) > _MIN_STEP
+        self.row[Layout.clock_zero] = zero
+        if moved:
+            self._cut_record(self._period, self.ct)
+
+    def _cut_record(self, period: int, ct: tuple[int, int]) -> None:
+        """Close the running record as incomplete; the one that starts now will be incomplete too."""
+        following = load_curve.clock_ns(self.row) // (self._period * SECOND)
+        self._written(load_curve.close(self.row, period, ct, following, broken=True))
+
+    # the bus
+
+    def rtu(self, frame: bytes) -> bytes:
+        """Answer one RTU frame; b"" is silence."""
+        return self.slave.rtu(frame)
+
+    def pdu(self, request: bytes) -> bytes:
+        """Answer one request without its envelope."""
+        return self.slave.pdu(request)
+
+    # memory
+
+    def writes(self) -> list[Write]:
+        """Return what must be written to the memory since the last call, in order: records, settings, hot page."""
+        out = [memory.record_write(number, record) for number, record in self._unsaved_records]
+        self._unsaved_records = []
+        if self._saved_settings != self.setting_changes:
+            self._sequences[Page.SETTINGS] += 1
+            self._saved_settings = self.setting_changes
+            out.append(memory.settings_write(self._sequences[Page.SETTINGS], self.model, self.settings))
+        self._sequences[Page.HOT] += 1
+        out.append(memory.hot_write(self._sequences[Page.HOT], self.row))
+        return out
+
+    def save(self) -> bytes:
+        """Return the whole memory as an image."""
+        sequences = {page: max(1, number) for page, number in self._sequences.items()}
+        return memory.image(Contents(self.model, self.settings, self.row, self.curve.ring, sequences))
+
+    @classmethod
+    def load(cls, image: bytes, *, rate: float = 8000, firmware: Firmware | None = None) -> Meter:
+        """Return the meter that a memory belongs to; MemoryImageError where it cannot be read."""
+        contents = memory.read(image)
+        meter = cls(contents.model, rate=rate, firmware=firmware)
+        meter.settings = contents.settings
+        meter.row = contents.row
+        meter.curve.ring = contents.ring
+        meter._sequences = contents.sequences
+        meter._saved_settings = meter.setting_changes
+        meter.row[Layout.demand_broken] = 1
+        meter._rest(int(meter.row[Layout.time]))
+        return meter
+
+
+def _checked(samples: NDArray[Any]) -> NDArray[np.float64]:
+    if samples.ndim != 2 or samples.shape[1] != 6:
+        raise SupplyError(f"samples: shape {samples.shape} is not possible (allowed: n rows of V1 V2 V3 I1 I2 I3)")
+    block = np.ascontiguousarray(samples, np.float64)
+    if not np.isfinite(block).all():
+        bad = int(np.argwhere(~np.isfinite(block))[0][0])
+        raise SupplyError(f"samples: sample {bad} is not a number (allowed: finite volts and amperes)")
+    return block
+
+
+def _partial_number(symbol: str) -> int:
+    if symbol not in PARTIALS:
+        raise UnknownSymbol(symbol, PARTIALS)
+    return PARTIALS.index(symbol)

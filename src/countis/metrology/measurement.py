@@ -1,0 +1,184 @@
+"""What the kernel's sums mean: one `Measurement` per window, and the value of a second made of them.
+
+Rule: secondary amperes and volts at the terminals here; the CT ratio is applied where energy is counted and values are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countis.metrology import kernel
+from countis.models import Model
+from countis.quantities import LIVE_COLUMN
+
+Floats = NDArray[np.float64]
+
+
+def columns(first: str, count: int = 3) -> slice:
+    """Return the columns of `count` live quantities that follow each other, e.g. V1 V2 V3."""
+    return slice(LIVE_COLUMN[first], LIVE_COLUMN[first] + count)
+
+
+V_PHASES: Final = columns("V1")
+U_PAIRS: Final = columns("U12")
+I_PHASES: Final = columns("I1")
+P_PHASES: Final = columns("P1")
+Q_PHASES: Final = columns("Q1")
+S_PHASES: Final = columns("S1")
+PF_PHASES: Final = columns("PF1")
+U, V, I, IN, P, Q, S, PF, F, SEQUENCE = (LIVE_COLUMN[s] for s in ("U", "V", "I", "IN", "P", "Q", "S", "PF", "f", "sequence"))
+_SQUARED: Final = [*range(U_PAIRS.start, U_PAIRS.stop), *range(V_PHASES.start, V_PHASES.stop),
+                   *range(I_PHASES.start, I_PHASES.stop), IN]  # fmt: skip
+_AVERAGED: Final = [*range(P_PHASES.start, P_PHASES.stop), *range(Q_PHASES.start, Q_PHASES.stop)]
+
+# Below this share of S the sign of Q says nothing about lead or lag: PF is 1.000 either way. Assumed.
+_Q_DEAD_BAND: Final = 1e-3
+_ROTATION_SURE: Final = 0.3  # of V², a balanced system has 2.6; assumed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measurement:
+    """The values of one window of whole cycles.
+
+    ns: its length. live: the live quantities by LIVE_COLUMN, shape [..., len(LIVE)], with secondary amperes, NaN = not
+    available. whole: False for the window in which the meter found its first cycle; it counts, but is not shown.
+    """
+
+    ns: int
+    live: Floats
+    whole: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        *,
+        seconds: float,
+        v: Sequence[float],
+        i: Sequence[float],
+        p: Sequence[float],
+        q: Sequence[float],
+        f: float = 50.0,
+        sequence: float = 123.0,
+    ) -> Measurement:
+        """Make a measurement from V, secondary A, W and var by phase; U and IN are those of phases 120° apart."""
+        live = np.full(len(LIVE_COLUMN), np.nan)
+        live[V_PHASES], live[I_PHASES], live[P_PHASES], live[Q_PHASES] = v, i, p, q
+        turned = np.asarray(v, float) * np.exp(-2j * np.pi / 3 * np.arange(3))
+        phi = np.arctan2(q, p)
+        live[U_PAIRS] = np.abs(turned - np.roll(turned, -1))
+        live[IN] = abs(np.sum(np.asarray(i) * np.exp(-1j * (2 * np.pi / 3 * np.arange(3) + phi))))
+        live[F], live[SEQUENCE] = f, sequence
+        _derive(live, model)
+        return cls(round(seconds * 1e9), live)
+
+
+def measure(rows: Floats, model: Model) -> Floats:
+    """Turn window rows of the kernel [k, ROW] into live values [k, len(LIVE)], secondary."""
+    live = np.full((len(rows), len(LIVE_COLUMN)), np.nan)
+    root = np.sqrt(np.maximum(rows[:, kernel.SQUARES : kernel.ACTIVE], 0.0))
+    live[:, V_PHASES], live[:, I_PHASES], live[:, U_PAIRS], live[:, IN] = (
+        root[:, 0:3],
+        root[:, 3:6],
+        root[:, 6:9],
+        root[:, 9],
+    )
+    live[:, P_PHASES] = rows[:, kernel.ACTIVE : kernel.REACTIVE]
+    live[:, Q_PHASES] = rows[:, kernel.REACTIVE : kernel.ROTATION]
+    f = rows[:, kernel.FREQUENCY]
+    low, high = model.f_range
+    live[:, F] = np.where((f >= low) & (f <= high), f, np.nan)
+    _derive(live, model)
+    rotation, mean = rows[:, kernel.ROTATION], live[:, V] ** 2
+    missing = (live[:, V_PHASES] < model.missing_below * model.un).any(axis=1)
+    sure = ~missing & (np.abs(rotation) > _ROTATION_SURE * mean)
+    live[:, SEQUENCE] = np.where(sure, np.where(rotation > 0, 123.0, 132.0), np.nan)
+    return live
+
+
+def _derive(live: Floats, model: Model) -> None:
+    """Fill in means, sums, S and PF from V, I, P and Q by phase (decisions 4, 7, 9)."""
+    live[..., S_PHASES] = live[..., V_PHASES] * live[..., I_PHASES]
+    live[..., V] = live[..., V_PHASES].mean(axis=-1)
+    live[..., U] = live[..., U_PAIRS].mean(axis=-1)
+    live[..., I] = live[..., I_PHASES].mean(axis=-1)
+    for total, phases in ((P, P_PHASES), (Q, Q_PHASES), (S, S_PHASES)):
+        live[..., total] = live[..., phases].sum(axis=-1)
+    p, q, s = live[..., P : P + 4], live[..., Q : Q + 4], live[..., S : S + 4]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pf = np.minimum(np.abs(p) / s, 1.0)
+    leading = (p * q < 0) & (np.abs(q) > _Q_DEAD_BAND * s)
+    live[..., PF : PF + 4] = np.where(s >= model.start_va, np.where(leading, -pf, pf), np.nan)
+
+
+def combine(windows: Sequence[Measurement], model: Model) -> Floats:
+    """Return the value of a second from the windows that closed in it (decision 31): RMS of V and I, mean of P, Q and f."""
+    shown = [m for m in windows if m.whole] or windows
+    if len(shown) == 1:
+        return shown[0].live.copy()
+    stack = np.stack([m.live for m in shown])
+    weights = np.array([m.ns for m in shown], float)
+    weights /= weights.sum()
+    live: Floats = np.full_like(stack[0], np.nan)
+    live[..., _SQUARED] = np.sqrt(np.tensordot(weights, stack[..., _SQUARED] ** 2, 1))
+    live[..., _AVERAGED] = np.tensordot(weights, stack[..., _AVERAGED], 1)
+    known = ~np.isnan(stack[:, F])
+    live[F] = float((stack[known, F] * weights[known]).sum() / weights[known].sum()) if known.any() else np.nan
+    live[SEQUENCE] = stack[-1, SEQUENCE]
+    _derive(live, model)
+    return live
+
+
+class Metrology:
+    """The first station: samples in, measurements out.
+
+    rate: samples per second, 800..50 000; accuracy is promised from 3200 on. State is carried, so chunks do not matter.
+    """
+
+    def __init__(self, model: Model, rate: float) -> None:
+        self.model, self.rate = model, float(rate)
+        self._coefficients = kernel.band_pass(self.rate)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the open window and the reference; the next sample is the first."""
+        self._floats, self._integers, self._tail = kernel.new_state(self.rate)
+        self._edge = 0  # ns of the last window edge since the first sample
+        self._fed = False
+
+    def feed(self, samples: Floats) -> list[Measurement]:
+        """Take samples [n, 6] of V1 V2 V3 I1 I2 I3; return the windows that closed, in order."""
+        if len(samples) == 0:
+            return []
+        self._fed = True
+        out = np.empty((int(len(samples) * 80 / self.rate) + 3, kernel.ROW))
+        rows = kernel.run(samples, self.rate, self._coefficients, self._floats, self._integers, self._tail, out)
+        return self._measurements(out[:rows])
+
+    def finish(self) -> list[Measurement]:
+        """Close the open window at the last sample and start anew."""
+        out = np.empty((1, kernel.ROW))
+        rows = kernel.finish(self._floats, self._integers, self._tail, out) if self._fed else 0
+        measurements = self._measurements(out[:rows])
+        self.restart()
+        return measurements
+
+    def _measurements(self, rows: Floats) -> list[Measurement]:
+        if len(rows) == 0:
+            return []
+        live = measure(rows, self.model)
+        made = []
+        for k, row in enumerate(rows):
+            # The whole part of an edge is an integer, so the time of an edge is exact to a nanosecond for centuries.
+            seconds, samples = (
+                divmod(int(row[kernel.EDGE]), int(self.rate)) if self.rate.is_integer() else (0, row[kernel.EDGE])
+            )
+            edge = seconds * 1_000_000_000 + round((samples + row[kernel.FRACTION]) * 1e9 / self.rate)
+            made.append(Measurement(edge - self._edge, live[k], bool(row[kernel.WHOLE])))
+            self._edge = edge
+        return made

@@ -1,0 +1,48 @@
+"""The two models: what §13 of the manual prints, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+# Manual §13, pulse output: (lowest CT ratio, weight in Wh).
+PULSE_WEIGHTS: Final = ((1, 1), (5, 5), (25, 25), (125, 125), (625, 1000), (3125, 10000))
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model of the family; volts to neutral, secondary amperes, hertz, watts. Source: manual §4.2 and §13."""
+
+    name: str
+    reference: str
+    mid: bool
+    extended_name: str  # register 50058
+    un: float = 230.0
+    un_max: float = 230.0
+    f_nominal: tuple[int, ...] = (50,)
+    i_ref: float = 1.0
+    i_max: float = 6.0
+    i_tr: float = 0.05
+    i_min: float = 0.01  # the manual prints 0.10, above Itr (decision 15)
+    i_start: float = 0.001
+    v_max: float = 288.0
+    v_clip: float = 350.0  # decision 44
+    i_clip: float = 120.0  # 20 × Imax, decision 44
+    f_range: tuple[float, float] = (45.0, 65.0)
+    led_per_kwh: int = 1000  # of secondary energy, decision 10
+    led_ns: int = 10_000_000  # assumed
+    pulse_ns: int = 50_000_000  # decision 11
+    pause_ns: int = 50_000_000  # decision 11
+    missing_below: float = 0.2  # of Un, decision 17
+    start_va: float = 0.1  # gate per phase, secondary VA: 1 mA at 0.8 Un is 0.18 VA; assumed (decision 14)
+
+
+E43: Final = Model("E43", "4850 3065", False, "Countis E43", un_max=240.0, f_nominal=(50, 60), i_start=0.001)
+E44: Final = Model("E44", "4850 3066", True, "Countis E44")
+MODELS: Final = {model.name: model for model in (E43, E44)}
+
+
+def pulse_weight(ct_primary: int, ct_secondary: int) -> int:
+    """Return the weight of one output pulse in Wh, by floor(primary / secondary), at least 1 (§13, decision 33)."""
+    ratio = max(1, ct_primary // ct_secondary)
+    return max(weight for lowest, weight in PULSE_WEIGHTS if lowest <= ratio)

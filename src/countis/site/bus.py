@@ -1,0 +1,103 @@
+"""Bus: our end of a line, and the meters on it, read and written by symbol."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Final
+
+from countis.errors import BadReply, Refused, SettingError
+from countis.modbus import pdu
+from countis.modbus.tables import ROWS
+from countis.settings import SETTINGS, setting
+from countis.site import plan
+from countis.site.line import Line, Loopback, Responder, open_line
+from countis.site.plan import Value
+
+_WRITABLE: Final = {row.symbol: row for row in ROWS if row.symbol in SETTINGS and "W" in row.access}
+_MEANING: Final = {1: "function or state", 2: "address", 3: "value", 11: "no such unit"}
+
+
+class Bus:
+    """A line with its meters: `bus[5].read("P", "Ea+")`. Errors: BusError and its children."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    @classmethod
+    def open(cls, target: str, *, baud: int = 38400, comset: str = "8N1", timeout: float = 1.0) -> Bus:
+        """Open a device path, `tcp://HOST:PORT` or `rtu+tcp://HOST:PORT`; baud and comset go with a path."""
+        return cls(open_line(target, baud=baud, comset=comset, timeout=timeout))
+
+    @classmethod
+    def loopback(cls, meter: Responder) -> Bus:
+        """Join a meter of this process, by real frames without a socket."""
+        return cls(Loopback(meter))
+
+    def __getitem__(self, address: int) -> RemoteMeter:
+        return RemoteMeter(self, address)
+
+    def __enter__(self) -> Bus:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the line."""
+        self._line.close()
+
+    def request(self, address: int, request: bytes) -> bytes:
+        """Send one request PDU and return the reply PDU; Refused where it is an exception."""
+        reply = self._line.exchange(address, request)
+        if reply[0] & pdu.ERROR:
+            code = reply[1] if len(reply) > 1 else 0
+            raise Refused(f"address {address}: refused with exception {code}, {_MEANING.get(code, 'unknown')}", code)
+        return reply
+
+    def read_words(self, address: int, start: int, count: int) -> list[int]:
+        """Read words as they are."""
+        reply = self.request(address, pdu.read_request(start, count))
+        if len(reply) != 2 + 2 * count or reply[1] != 2 * count:
+            raise BadReply(f"address {address}: {len(reply) - 2} bytes (allowed: {2 * count})")
+        return [int.from_bytes(reply[k : k + 2], "big") for k in range(2, len(reply), 2)]
+
+    def write_words(self, address: int, start: int, values: list[int]) -> None:
+        """Write words as they are, with FC16."""
+        request = pdu.write_request(start, values)
+        if self.request(address, request) != request[:5]:
+            raise BadReply(f"address {address}: the answer to a write does not repeat it")
+
+
+class RemoteMeter:
+    """One meter on a bus."""
+
+    def __init__(self, bus: Bus, address: int) -> None:
+        self._bus, self.address = bus, address
+
+    def read(self, *symbols: str) -> dict[str, Value]:
+        """Read quantities, settings or identity by symbol, in the fewest requests; None = not available."""
+        chosen = plan.sources(symbols)
+        image: dict[int, int] = {}
+        for start, count in plan.requests({row for rows in chosen.values() for row in rows}):
+            image.update(enumerate(self._bus.read_words(self.address, start, count), start))
+        return {symbol: plan.value(rows, image) for symbol, rows in chosen.items()}
+
+    def write(self, **settings: int) -> None:
+        """Write settings: checked before they are sent, read back after. SettingError, UnknownSymbol, BusError."""
+        for symbol, value in settings.items():
+            setting(symbol).check(value)
+            if symbol not in _WRITABLE:
+                raise SettingError(f"{symbol}: not in the Modbus table (allowed: the keys of the meter)")
+        for symbol, value in settings.items():
+            self._bus.write_words(self.address, _WRITABLE[symbol].address, [value])
+            if symbol == "address":
+                self.address = value
+        for symbol, found in self.read(*settings).items():
+            if found != settings[symbol]:
+                raise BadReply(f"{symbol}: reads {found} after {settings[symbol]} was written")
+
+    def select_tariff(self, tariff: int) -> None:
+        """Put a tariff, 1..4, in force, where the bus controls it."""
+        if tariff not in range(1, 5):
+            raise SettingError(f"tariff: {tariff} is not possible (allowed: 1..4)")
+        self._bus.write_words(self.address, 40481, [tariff])

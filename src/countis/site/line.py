@@ -1,0 +1,189 @@
+"""Ways to a slave: serial port, TCP, RTU over TCP, or a meter in this process.
+
+Rule: a line carries one request PDU to one address and brings back the reply PDU, or raises NoReply or BadReply. It knows
+nothing of registers.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Final, Protocol
+
+import serial
+
+from countis.errors import BadReply, BusError, NoReply
+from countis.modbus import rtu, tcp
+from countis.modbus.pdu import ERROR, READ, WRITE, WRITE_MANY
+
+_PARITIES: Final = {"N": serial.PARITY_NONE, "E": serial.PARITY_EVEN, "O": serial.PARITY_ODD}
+_WRITE_REPLY: Final = 8
+
+
+class Line(Protocol):
+    """What Bus needs of a way to slaves."""
+
+    def exchange(self, address: int, request: bytes) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class Responder(Protocol):
+    """A meter in this process: RTU frame in, RTU frame out."""
+
+    def rtu(self, frame: bytes) -> bytes: ...
+
+
+def parse_comset(text: str) -> tuple[str, int]:
+    """Return parity and stop bits of `8N1`, `8E1`, `8O1`, `8N2`, …; BusError tells what is allowed."""
+    if len(text) == 3 and text[0] == "8" and text[1].upper() in _PARITIES and text[2] in "12":
+        return text[1].upper(), int(text[2])
+    raise BusError(f"--comset: {text!r} is not possible (allowed: 8N1, 8E1, 8O1, 8N2, 8E2, 8O2)")
+
+
+def check_rtu_reply(address: int, request: bytes, reply: bytes) -> bytes:
+    """Return the PDU of a reply frame; BadReply where CRC, address or function are not those asked for."""
+    if not rtu.is_whole(reply):
+        raise BadReply(f"address {address}: wrong CRC in {reply.hex(' ')}")
+    if reply[0] != address or reply[1] & 0x7F != request[0]:
+        raise BadReply(f"address {address}: an answer of {reply[0]} to function {reply[1] & 0x7F}")
+    return reply[1:-2]
+
+
+def _reply_length(head: bytes) -> int | None:
+    """Return the length of an RTU reply from its first three bytes, None while they are not there."""
+    if len(head) < 3:
+        return None
+    if head[1] & ERROR:
+        return 5
+    return {READ: 5 + head[2], WRITE: _WRITE_REPLY, WRITE_MANY: _WRITE_REPLY}.get(head[1], 5)
+
+
+class Loopback:
+    """Joins the real master and the real slave by real bytes, without a socket."""
+
+    def __init__(self, meter: Responder) -> None:
+        self._meter = meter
+
+    def exchange(self, address: int, request: bytes) -> bytes:
+        reply = self._meter.rtu(rtu.frame(address, request))
+        if not reply:
+            raise NoReply(f"address {address}: no reply")
+        return check_rtu_reply(address, request, reply)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class SerialLine:
+    """A serial port, or a pty."""
+
+    def __init__(self, path: str, baud: int, comset: str, timeout: float) -> None:
+        parity, stop_bits = parse_comset(comset)
+        try:
+            self._port = serial.Serial(path, baud, parity=_PARITIES[parity], stopbits=stop_bits, timeout=timeout)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error).split(":")[0]
+            raise BusError(f"{path}: cannot be opened: {reason} (allowed: a serial device)") from None
+        self._silence = rtu.silence_ns(baud, 9 + stop_bits + (parity != "N")) / 1e9
+
+    def exchange(self, address: int, request: bytes) -> bytes:
+        time.sleep(self._silence)
+        self._port.reset_input_buffer()
+        self._port.write(rtu.frame(address, request))
+        data = self._port.read(3)
+        length = _reply_length(data)
+        if length is None:
+            raise NoReply(f"address {address}: no reply on {self._port.port}")
+        return check_rtu_reply(address, request, data + self._port.read(length - len(data)))
+
+    def close(self) -> None:
+        self._port.close()
+
+
+class _Socket:
+    """A TCP connection with a time-out for the whole of each reply."""
+
+    def __init__(self, host: str, port: int, timeout: float) -> None:
+        self.name, self._timeout = f"{host}:{port}", timeout
+        try:
+            self._socket = socket.create_connection((host, port), timeout)
+        except OSError as error:
+            raise BusError(f"{self.name}: cannot connect: {error.strerror or error} (allowed: a listening port)") from None
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._until = 0.0
+
+    def send(self, data: bytes) -> None:
+        self._until = time.monotonic() + self._timeout
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            raise BusError(f"{self.name}: {error.strerror or error}") from None
+
+    def receive(self, count: int) -> bytes:
+        data = bytearray()
+        while len(data) < count:
+            self._socket.settimeout(max(0.001, self._until - time.monotonic()))
+            try:
+                part = self._socket.recv(count - len(data))
+            except TimeoutError:
+                raise NoReply(f"{self.name}: no reply") from None
+            except OSError as error:
+                raise BusError(f"{self.name}: {error.strerror or error}") from None
+            if not part:
+                raise NoReply(f"{self.name}: connection closed")
+            data += part
+        return bytes(data)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class TcpLine(_Socket):
+    """Modbus TCP; answers to earlier requests are passed over."""
+
+    _transaction = 0
+
+    def exchange(self, address: int, request: bytes) -> bytes:
+        self._transaction = self._transaction % 0xFFFF + 1
+        self.send(tcp.wrap(self._transaction, address, request))
+        while True:
+            header = self.receive(7)
+            transaction, protocol, length = (int.from_bytes(header[k : k + 2], "big") for k in (0, 2, 4))
+            if protocol != 0 or not tcp.MIN_LENGTH <= length <= tcp.MAX_LENGTH:
+                raise BadReply(f"{self.name}: no Modbus TCP: {header.hex(' ')}")
+            reply = self.receive(length - 1)
+            if transaction != self._transaction:
+                continue
+            if header[6] != address or reply[0] & 0x7F != request[0]:
+                raise BadReply(f"{self.name}: an answer of unit {header[6]} to function {reply[0] & 0x7F}")
+            return reply
+
+
+class RtuTcpLine(_Socket):
+    """RTU frames in a TCP stream."""
+
+    def exchange(self, address: int, request: bytes) -> bytes:
+        self.send(rtu.frame(address, request))
+        data = self.receive(3)
+        length = _reply_length(data) or _WRITE_REPLY
+        return check_rtu_reply(address, request, data + self.receive(length - len(data)))
+
+
+def parse_endpoint(text: str, where: str) -> tuple[str, int]:
+    """Return host and port of `HOST:PORT`; BusError tells what is allowed."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise BusError(f"{where}: {text!r} is not possible (allowed: HOST:PORT)")
+    return host.strip("[]"), int(port)
+
+
+def open_line(target: str, *, baud: int = 38400, comset: str = "8N1", timeout: float = 1.0) -> Line:
+    """Open a device path, `tcp://HOST:PORT` or `rtu+tcp://HOST:PORT`; BusError where it cannot be opened."""
+    scheme, separator, rest = target.partition("://")
+    if not separator:
+        return SerialLine(target, baud, comset, timeout)
+    if scheme not in ("tcp", "rtu+tcp"):
+        raise BusError(f"{target}: unknown kind of target (allowed: a device path, tcp://HOST:PORT, rtu+tcp://HOST:PORT)")
+    host, port = parse_endpoint(rest, target)
+    return TcpLine(host, port, timeout) if scheme == "tcp" else RtuTcpLine(host, port, timeout)
