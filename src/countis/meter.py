@@ -99,9 +99,7 @@ class Meter:
     """
 
     def __init__(self, model: Model = E44, *, rate: float = 8000, firmware: Firmware | None = None, **settings: Value) -> None:
-        if not MIN_RATE <= rate <= MAX_RATE:
-            raise SettingError(f"rate: {rate:g} samples per second is not possible (allowed: {MIN_RATE}..{MAX_RATE})")
-        self.model, self.rate = model, float(rate)
+        self.model = model
         self.firmware = firmware or Firmware()
         self.settings: dict[str, Value] = dict(FACTORY)
         self.row = registers.new_row()
@@ -109,12 +107,12 @@ class Meter:
         self.curve = LoadCurve()
         self.changes = self.setting_changes = 0  # count what moved, for whoever keeps a copy
         self.slave = Slave(self)
-        self._metrology = Metrology(model, self.rate)
         self._second: list[Measurement] = []
         self._sequences = {Page.HOT: 0, Page.SETTINGS: 0}
         self._saved_settings = -1
         self._unsaved_records: list[tuple[int, Record]] = []
         self._rest(0)
+        self.set_rate(rate)
         for symbol, value in settings.items():
             refusal = self.apply([SetSetting(symbol, setting(symbol).check(value))])
             if refusal is not None:
@@ -148,6 +146,7 @@ class Meter:
         """Count one measurement, as if its window had just closed; time moves by its length."""
         events = self._end_feed()
         before = self.now
+        self._second.append(measurement)
         events += self._count(measurement)
         self._rest(before + measurement.ns)
         if self.now // SECOND != before // SECOND:
@@ -168,6 +167,14 @@ class Meter:
         self.row[Layout.demand_broken] = 1
         self.changes += 1
         return events
+
+    def set_rate(self, rate: float) -> None:
+        """Take samples at another rate from now on; SettingError outside 800..50 000 per second."""
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise SettingError(f"rate: {rate:g} samples per second is not possible (allowed: {MIN_RATE}..{MAX_RATE})")
+        self._end_feed()
+        self.rate = float(rate)
+        self._metrology = Metrology(self.model, self.rate)
 
     def _rest(self, now: int) -> None:
         """Stand at `now` with no sample taken."""
@@ -204,8 +211,8 @@ class Meter:
         return events
 
     def _publish(self) -> None:
-        """Show the second that has passed (decision 31)."""
-        if self._second:
+        """Show the second that has passed (decision 31); a meter that has just started shows nothing yet."""
+        if any(m.whole for m in self._second):
             self.live = combine(self._second, self.model)
             self.live[_CT_COLUMNS] *= self.ratio
             self._second = []
@@ -218,8 +225,9 @@ class Meter:
         remainders = row[Layout.remainders].reshape(-1, 3)
         d, remainders[...] = increments(p, q, s, m.ns, self.ratio, remainders)
         row[Layout.time] = start + m.ns
-        periods.turn(row)
+        periods.turn(row, before=1)
         registers.add(row, d, m.ns)
+        periods.turn(row)
         imported, exported = int(d[0, SUM]), int(d[1, SUM])
         events = self._written(load_curve.add(row, imported, m.ns, self._period, self.ct))
         events += pulse.pulses(row, imported, start, m.ns, pulse_weight(*self.ct), self.model)
@@ -227,13 +235,13 @@ class Meter:
         self.changes += 1
         return events
 
-    def _written(self, record: Record | None) -> list[Event]:
-        if record is None:
-            return []
-        number = int(self.row[Layout.records]) - 1
-        self.curve.store(number, record)
-        self._unsaved_records.append((number, record))
-        return [RecordWritten(number, record)]
+    def _written(self, records: Sequence[Record]) -> list[Event]:
+        """Keep records that were just closed."""
+        first = int(self.row[Layout.records]) - len(records)
+        for number, record in enumerate(records, first):
+            self.curve.store(number, record)
+            self._unsaved_records.append((number, record))
+        return [RecordWritten(number, record) for number, record in enumerate(records, first)]
 
     # what can be seen
 
@@ -377,7 +385,8 @@ class Meter:
     def _cut_record(self, period: int, ct: tuple[int, int]) -> None:
         """Close the running record as incomplete; the one that starts now will be incomplete too."""
         following = load_curve.clock_ns(self.row) // (self._period * SECOND)
-        self._written(load_curve.close(self.row, period, ct, following, broken=True))
+        record = load_curve.close(self.row, period, ct, following, broken=True)
+        self._written([] if record is None else [record])
 
     # the bus
 

@@ -33,18 +33,21 @@ def clock_ns(row: Ints) -> int:
     return int(row[Layout.time]) + int(row[Layout.clock_zero])
 
 
-def add(row: Ints, energy: int, ns: int, period: int, ct: tuple[int, int]) -> Record | None:
-    """Count a window's Σ Ea+ (µWh) of one meter; the record of the period it ended, or None.
+def add(row: Ints, energy: int, ns: int, period: int, ct: tuple[int, int]) -> list[Record]:
+    """Count a window's Σ Ea+ (µWh) of one meter; return the records of periods that ended.
 
     The clock of the row stands at the end of the window, which counts to the period in which it ends.
     """
-    number = clock_ns(row) // (period * SECOND)
-    record = None
-    if number != row[Layout.demand_id]:
-        record = close(row, period, ct, number)
+    end = clock_ns(row)
+    last, following = (end - 1) // (period * SECOND), end // (period * SECOND)
+    records = []
+    if last != row[Layout.demand_id]:
+        records.append(close(row, period, ct, last))
     row[Layout.demand_energy] += energy
     row[Layout.demand_ns] += ns
-    return record
+    if following != last:  # the window ended on the stroke
+        records.append(close(row, period, ct, following))
+    return [record for record in records if record is not None]
 
 
 def close(row: Ints, period: int, ct: tuple[int, int], following: int, broken: bool = False) -> Record | None:

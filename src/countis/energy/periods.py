@@ -25,9 +25,13 @@ def period_ids(clock_ns: Ints) -> Ints:
     return np.stack((day, (day + _DAYS_TO_MONDAY) // 7, month), axis=-1)
 
 
-def turn(row: Ints) -> None:
-    """Close the periods that the clock has left; to be called before energy is added."""
-    clock = row[..., Layout.time] + row[..., Layout.clock_zero]
+def turn(row: Ints, before: int = 0) -> None:
+    """Close the periods that the clock has left, `before` ns ago.
+
+    Called with 1 before the energy of a window is added and with 0 after, so that a window which ends on the stroke of
+    midnight counts to the day that ends.
+    """
+    clock = row[..., Layout.time] + row[..., Layout.clock_zero] - before
     if np.array_equal(clock // DAY_NS, row[..., Layout.period_ids.start]):
         return
     ids = period_ids(clock)

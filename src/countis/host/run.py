@@ -29,6 +29,8 @@ from countis.settings import Value
 _SLICE: Final = 0.05  # s of host time between feeds
 _SYNC: Final = 0.25  # s of host time between syncs of the memory
 _PIECE: Final = 1600  # samples fed under the lock at once, so that no request waits long
+_STARTS_PER_SECOND: Final = 4
+_STARTS: Final = 10
 _BEHIND: Final = 2.0  # s of host time the meter may be late before it lets the rest go
 _EPOCH: Final = 946_684_800  # 2000-01-01 in Unix time
 _NEW_CT: Final[dict[str, Value]] = {"ct_primary": 200, "ct_secondary": 5}  # of a new memory (decision 22)
@@ -70,15 +72,15 @@ def open_meter(options: Options, memory: MemoryFile, default: Model) -> tuple[Me
     if stored is not None and stored.model is not model:
         raise MemoryImageError(f"{memory.path}: belongs to an {stored.model.name} (allowed: its model, or another --data)")
     settings = dict(options.settings) if stored is not None else {**_NEW_CT, **options.settings}
-    trial = stored or Meter(model)
-    refusal = trial.apply([SetSetting(symbol, value) for symbol, value in settings.items()])
+    meter = stored or Meter(model)
+    refusal = meter.apply([SetSetting(symbol, value) for symbol, value in settings.items()])
     if refusal is not None:
         raise SettingError(refusal.text)
-    clock = trial.clock + memory.age_ns() // 10**9 if stored is not None else local_seconds()
+    clock = meter.clock + memory.age_ns() // 10**9 if stored is not None else local_seconds()
     source = open_source(
-        options.supply, options.recording, trial.ratio, clock % 86400, options.rate, options.v_scale, options.i_scale
+        options.supply, options.recording, meter.ratio, clock % 86400, options.rate, options.v_scale, options.i_scale
     )
-    meter = Meter.load(trial.save(), rate=source.rate)
+    meter.set_rate(source.rate)
     meter.apply([SetClock(clock)])
     meter.tariff_input(source.tariff_volts)
     if image is None:
@@ -99,8 +101,10 @@ class Runner:
         self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
 
     def start(self) -> None:
-        """Take the first second at once, so that there is something to read, then follow the clock."""
-        self._feed(round(self.meter.rate))
+        """Feed until there is something to read, two seconds at most, then follow the clock."""
+        for _ in range(_STARTS):
+            if self.meter["V"] is None:
+                self._feed(round(self.meter.rate / _STARTS_PER_SECOND))
         self._thread.start()
 
     def stop(self) -> None:

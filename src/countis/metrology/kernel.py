@@ -54,6 +54,7 @@ _WIN = _COR + N_CORRELATIONS  # sums of this window: 13 sums, 3 reactive, rotati
 _N, _ARMED, _LAST, _LAST_CROSSED, _SYNCED, _CYCLES, _TARGET, _LIMIT, _STARTED = range(9)
 N_INTEGERS: Final = 9
 
+MOST_ROWS: Final = 140  # a second: at worst every good cycle is followed by a bad one
 HYSTERESIS: Final = 4.6  # V, 1 % of twice Un
 STENCIL: Final = 4
 
@@ -230,13 +231,14 @@ def _first_sample(fs, x):  # type: ignore[no-untyped-def]
 def run(x, rate, coefficients, fs, ns, tail, out):  # type: ignore[no-untyped-def]
     """Take samples `x` [n, 6] (V, A at the terminals), write finished windows to `out` [k, ROW], return how many.
 
-    `fs`, `ns`, `tail` are the state of `new_state`. `out` holds a row for each 1/80 s of samples and two more.
+    `fs`, `ns`, `tail` are the state of `new_state`. `out` holds MOST_ROWS rows for each second of samples
+    and two more.
     """
     n, rows, i = x.shape[0], 0, 0
     b0, a1, a2 = coefficients[0], coefficients[1], coefficients[2]
     if n > 0 and ns[_N] == 0:
         _first_sample(fs, x)
-    shortest = int(rate / 80.0)
+    shortest = max(STENCIL, int(rate / 400.0))
     while i < n:
         z1, z2, y, c, s, rc, rs = fs[_Z1], fs[_Z2], fs[_Y], fs[_COS], fs[_SIN], fs[_ROTC], fs[_ROTS]
         s0, s1, s2, s3, s4, s5, s6 = fs[12], fs[13], fs[14], fs[15], fs[16], fs[17], fs[18]

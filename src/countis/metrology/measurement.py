@@ -117,8 +117,11 @@ def _derive(live: Floats, model: Model) -> None:
 
 
 def combine(windows: Sequence[Measurement], model: Model) -> Floats:
-    """Return the value of a second from the windows that closed in it (decision 31): RMS of V and I, mean of P, Q and f."""
-    shown = [m for m in windows if m.whole] or windows
+    """Return the value of a second from the windows that closed in it, one whole at least (decision 31).
+
+    RMS of V and I, mean of P, Q and f, each by the length of the windows; S and PF from them.
+    """
+    shown = [m for m in windows if m.whole]
     if len(shown) == 1:
         return shown[0].live.copy()
     stack = np.stack([m.live for m in shown])
@@ -156,7 +159,7 @@ class Metrology:
         if len(samples) == 0:
             return []
         self._fed = True
-        out = np.empty((int(len(samples) * 80 / self.rate) + 3, kernel.ROW))
+        out = np.empty((int(len(samples) * kernel.MOST_ROWS / self.rate) + 3, kernel.ROW))
         rows = kernel.run(samples, self.rate, self._coefficients, self._floats, self._integers, self._tail, out)
         return self._measurements(out[:rows])
 
