@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -25,7 +28,7 @@ def measured(p: float | tuple[float, ...], q: float | tuple[float, ...] = 0.0, s
     return Measurement.of(E44, seconds=seconds, v=[230.0] * 3, i=np.hypot(ps, qs) / 230.0, p=list(ps), q=list(qs))
 
 
-def meter_after(*measurements: Measurement, **settings: int | str) -> Meter:
+def meter_after(*measurements: Measurement, **settings: Any) -> Meter:
     meter = Meter(E44, **settings)
     for measurement in measurements:
         meter.count(measurement)
@@ -255,8 +258,9 @@ def test_day_week_and_month_turn() -> None:
 @pytest.mark.manual("13")
 @pytest.mark.parametrize(
     ("ct", "weight"),
-    [((1, 1), 1), ((5, 5), 1), ((4, 1), 1), ((5, 1), 5), ((24, 1), 5), ((25, 1), 25), ((124, 1), 25), ((125, 1), 125), ((624, 1), 125),
-     ((625, 1), 1000), ((3124, 1), 1000), ((3125, 1), 10000), ((12000, 1), 10000), ((200, 5), 25), ((24, 5), 1), ((1, 5), 1)],
+    [((1, 1), 1), ((5, 5), 1), ((4, 1), 1), ((5, 1), 5), ((24, 1), 5), ((25, 1), 25), ((124, 1), 25), ((125, 1), 125),
+     ((624, 1), 125), ((625, 1), 1000), ((3124, 1), 1000), ((3125, 1), 10000), ((12000, 1), 10000),
+     ((200, 5), 25), ((24, 5), 1), ((1, 5), 1)],
 )  # fmt: skip
 def test_pulse_weights(ct: tuple[int, int], weight: int) -> None:
     assert pulse_weight(*ct) == weight
@@ -278,7 +282,7 @@ def test_pulses_are_never_lost_nor_merged_however_fast() -> None:
     events = [e for _ in range(20) for e in meter.count(measured(50_000.0, seconds=0.2)) if isinstance(e, Pulse)]
     pulses = [e for e in events if e.output == "pulse"]
     assert len(pulses) == int(meter.exact("Ea+") // WH) == int(150_000 * 4 / 3600)
-    assert all(b.on - a.off >= 50_000_000 for a, b in zip(pulses, pulses[1:], strict=False))
+    assert all(b.on - a.off >= 50_000_000 for a, b in pairwise(pulses))
 
 
 def test_exported_energy_flashes_but_does_not_pulse() -> None:

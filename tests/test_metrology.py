@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from countis import E43, E44, Meter
-from countis.metrology.measurement import LIVE_COLUMN, F, Measurement, Metrology, V
+from countis.metrology.measurement import F, Measurement, Metrology, V
+from countis.quantities import LIVE_COLUMN
 from countis.supply import Load, Network, Supply, three_phase
 
 RATE = 8000
 
 
-def shown(supply: Supply, seconds: float = 4.0, **settings: int) -> Meter:
+def shown(supply: Supply, seconds: float = 4.0, **settings: Any) -> Meter:
     meter = Meter(E44, rate=supply.rate, **settings)
     meter.feed(supply, seconds=seconds)
     return meter

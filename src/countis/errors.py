@@ -31,7 +31,8 @@ class UnknownSymbol(CountisError, KeyError):
     def __init__(self, symbol: str, known: Iterable[str]) -> None:
         near = get_close_matches(symbol, list(known), n=3, cutoff=0.5)
         self.symbol = symbol
-        self.text = f"{symbol}: unknown symbol" + (f" (did you mean {', '.join(near)}?)" if near else "")
+        meant = f", did you mean {', '.join(near)}?" if near else ""
+        self.text = f"{symbol}: unknown symbol{meant} (allowed: see countis map)"
         super().__init__(self.text)
 
     def __str__(self) -> str:  # KeyError would print the repr

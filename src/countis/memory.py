@@ -108,10 +108,13 @@ def image(contents: Contents) -> bytes:
 
 
 def _read_copy(data: bytes, page: Page) -> tuple[int, bytes] | None:
-    """Return (sequence, payload) of one copy, None if it is damaged."""
+    """Return (sequence, payload) of one copy, None if it is damaged; MemoryImageError if it is whole and of a newer version."""
     magic, version, kind, sequence, length = _HEAD.unpack_from(data)
-    whole = crc32(data[: -_CRC.size]) == _CRC.unpack(data[-_CRC.size :])[0]
-    if magic != _MAGIC or version != VERSION or kind != page or not whole or length > PAGE - _HEAD.size - _CRC.size:
+    if magic != _MAGIC or crc32(data[: -_CRC.size]) != _CRC.unpack(data[-_CRC.size :])[0]:
+        return None
+    if version > VERSION:
+        raise MemoryImageError(f"memory of version {version} (allowed: up to {VERSION})")
+    if version != VERSION or kind != page or length > PAGE - _HEAD.size - _CRC.size:
         return None
     return sequence, data[_HEAD.size : _HEAD.size + length]
 
@@ -146,11 +149,9 @@ def _read_ring(data: bytes, written: int) -> NDArray[np.int64]:
 
 def read(data: bytes) -> Contents:
     """Read a whole memory; MemoryImageError where it is foreign, newer or damaged beyond its second copies."""
-    for offset in range(0, min(len(data) - _HEAD.size, 2 * PAGE), PAGE):  # a newer one may have another size
-        magic, version, *_ = _HEAD.unpack_from(data, offset)
-        if magic == _MAGIC and version > VERSION:
-            raise MemoryImageError(f"memory of version {version} (allowed: up to {VERSION})")
     if len(data) != IMAGE_SIZE:
+        if len(data) >= PAGE:
+            _read_copy(data[:PAGE], Page.HOT)  # a newer one may have another size
         raise MemoryImageError(f"not a memory of this meter: {len(data)} bytes (allowed: {IMAGE_SIZE})")
     hot, payload = _read_page(data, Page.HOT)
     settings_sequence, stored = _read_page(data, Page.SETTINGS)

@@ -14,19 +14,11 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from countis import memory
+from countis import applying, memory
 from countis.commands import (
     Command,
-    FetchLoadCurve,
-    Reason,
     Refusal,
-    ResetPartials,
-    RewindLoadCurve,
-    SelectTariff,
-    SetClock,
     SetSetting,
-    StartPartial,
-    StopPartial,
 )
 from countis.energy import load_curve, periods, pulse, registers
 from countis.energy.increment import gated, increments
@@ -54,7 +46,6 @@ from countis.quantities import (
     COUNTED_COLUMN,
     LIVE,
     LIVE_COLUMN,
-    PARTIALS,
     QUANTITIES,
     ROLL_OVER,
     SUM,
@@ -65,7 +56,6 @@ from countis.slave import Firmware, Slave
 MIN_RATE: Final = 800
 MAX_RATE: Final = 50_000
 _T1_BELOW, _T2_FROM = 20.0, 80.0  # V on the tariff input; between them it keeps what it was (decision 34)
-_MIN_STEP: Final = SECOND  # a clock set by less moves no record
 
 
 class Source(Protocol):
@@ -163,7 +153,7 @@ class Meter:
         self._rest(self.now + ns)
         self.row[Layout.time] = self.now
         periods.turn(self.row)
-        events += self._written(load_curve.add(self.row, 0, 0, self._period, self.ct))
+        events += self.keep(load_curve.add(self.row, 0, 0, self.period, self.ct))
         self.row[Layout.demand_broken] = 1
         self.changes += 1
         return events
@@ -229,14 +219,14 @@ class Meter:
         registers.add(row, d, m.ns)
         periods.turn(row)
         imported, exported = int(d[0, SUM]), int(d[1, SUM])
-        events = self._written(load_curve.add(row, imported, m.ns, self._period, self.ct))
+        events = self.keep(load_curve.add(row, imported, m.ns, self.period, self.ct))
         events += pulse.pulses(row, imported, start, m.ns, pulse_weight(*self.ct), self.model)
         events += pulse.flashes(row, imported + exported, start, m.ns, self.ct, self.model)
         self.changes += 1
         return events
 
-    def _written(self, records: Sequence[Record]) -> list[Event]:
-        """Keep records that were just closed."""
+    def keep(self, records: Sequence[Record]) -> list[Event]:
+        """Keep records of the load curve that were just closed, here and for the memory."""
         first = int(self.row[Layout.records]) - len(records)
         for number, record in enumerate(records, first):
             self.curve.store(number, record)
@@ -262,7 +252,8 @@ class Meter:
         return (self.now + int(self.row[Layout.clock_zero])) // SECOND
 
     @property
-    def _period(self) -> int:
+    def period(self) -> int:
+        """Length of the demand period in s."""
         return int(self.settings["demand_period"])
 
     def __getitem__(self, symbol: str) -> float | int | str | None:
@@ -288,7 +279,7 @@ class Meter:
 
     def runs(self, partial: str) -> bool:
         """Tell whether a partial counts."""
-        return bool(self.row[Layout.running.start + _partial_number(partial)])
+        return bool(self.row[Layout.running.start + applying.partial_number(partial)])
 
     # what changes it
 
@@ -296,97 +287,19 @@ class Meter:
         """Put a voltage on terminals 6-7: 0 V is T1, 80..276 V is T2, between 20 and 80 V nothing changes (decision 34)."""
         if volts < _T1_BELOW or volts >= _T2_FROM:
             self.row[Layout.tariff_input] = 1 if volts < _T1_BELOW else 2
-            self._follow_input()
+            applying.follow_input(self)
 
     def apply(self, commands: Sequence[Command]) -> Refusal | None:
         """Check all commands, then carry out all of them or none."""
         for command in commands:
-            refusal = self._check(command)
+            refusal = applying.check(self, command)
             if refusal is not None:
                 return refusal
         for command in commands:
-            self._do(command)
+            applying.carry_out(self, command)
         if commands:
             self.changes += 1
         return None
-
-    def _check(self, command: Command) -> Refusal | None:
-        match command:
-            case SetSetting(symbol, value):
-                row = setting(symbol)
-                if row.sealed and self.settings["sealed"] == 1:
-                    return Refusal(Reason.SEALED, f"{symbol}: the meter is sealed (allowed: after breaking the seal)")
-                if symbol == "sealed" and value == 1 and not self.model.mid:
-                    return Refusal(Reason.VALUE, f"sealed: the {self.model.name} has no seal (allowed: E44)")
-                try:
-                    row.check(value)
-                except SettingError as error:
-                    return Refusal(Reason.VALUE, str(error))
-            case SelectTariff(tariff):
-                if self.settings["tariff_control"] != "com":
-                    return Refusal(Reason.STATE, "tariff: set by the input (allowed: with tariff_control com)")
-                if tariff not in range(1, 5):
-                    return Refusal(Reason.VALUE, f"tariff: {tariff} is not possible (allowed: 1..4)")
-            case StartPartial(symbol) | StopPartial(symbol):
-                _partial_number(symbol)
-            case ResetPartials(symbols):
-                for symbol in symbols:
-                    _partial_number(symbol)
-            case SetClock(seconds):
-                if not 0 <= seconds < 2**32:
-                    return Refusal(Reason.VALUE, f"clock: {seconds} s is not possible (allowed: 0..{2**32 - 1})")
-        return None
-
-    def _do(self, command: Command) -> None:
-        row = self.row
-        match command:
-            case SetSetting(symbol, value):
-                if value != self.settings[symbol]:
-                    self._set(symbol, value)
-            case SelectTariff(tariff):
-                row[Layout.tariff] = tariff
-            case StartPartial(symbol):
-                row[Layout.running.start + _partial_number(symbol)] = 1
-            case StopPartial(symbol):
-                row[Layout.running.start + _partial_number(symbol)] = 0
-            case ResetPartials(symbols):
-                for symbol in symbols:
-                    row[COUNTED_COLUMN[symbol]] = 0
-            case SetClock(seconds):
-                self._set_clock(seconds)
-            case RewindLoadCurve():
-                self.curve.rewind()
-            case FetchLoadCurve():
-                self.curve.fetch(int(row[Layout.records]))
-
-    def _set(self, symbol: str, value: Value) -> None:
-        before, ct = self._period, self.ct
-        self.settings[symbol] = value
-        self.setting_changes += 1
-        if symbol == "demand_period":
-            self._cut_record(before, self.ct)
-        elif symbol == "ct_primary":  # what the LED has pending stays the same part of a flash
-            self.row[Layout.led_pending] = int(self.row[Layout.led_pending]) * self.ct[0] // ct[0]
-        elif symbol == "tariff_control":
-            self._follow_input()
-
-    def _follow_input(self) -> None:
-        if self.settings["tariff_control"] == "dig":
-            self.row[Layout.tariff] = self.row[Layout.tariff_input]
-            self.changes += 1
-
-    def _set_clock(self, seconds: int) -> None:
-        zero = seconds * SECOND - self.now
-        moved = abs(zero - int(self.row[Layout.clock_zero])) > _MIN_STEP
-        self.row[Layout.clock_zero] = zero
-        if moved:
-            self._cut_record(self._period, self.ct)
-
-    def _cut_record(self, period: int, ct: tuple[int, int]) -> None:
-        """Close the running record as incomplete; the one that starts now will be incomplete too."""
-        following = load_curve.clock_ns(self.row) // (self._period * SECOND)
-        record = load_curve.close(self.row, period, ct, following, broken=True)
-        self._written([] if record is None else [record])
 
     # the bus
 
@@ -440,9 +353,3 @@ def _checked(samples: NDArray[Any]) -> NDArray[np.float64]:
         bad = int(np.argwhere(~np.isfinite(block))[0][0])
         raise SupplyError(f"samples: sample {bad} is not a number (allowed: finite volts and amperes)")
     return block
-
-
-def _partial_number(symbol: str) -> int:
-    if symbol not in PARTIALS:
-        raise UnknownSymbol(symbol, PARTIALS)
-    return PARTIALS.index(symbol)

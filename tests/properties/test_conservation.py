@@ -28,7 +28,7 @@ IN_IND, OUT_IND, IN_CAP, OUT_CAP = (KINDS.index(k) for k in ("Er+ind", "Er-ind",
 
 def measurement(window: tuple[tuple[float, ...], tuple[float, ...], float]) -> Measurement:
     p, q, seconds = window
-    return Measurement.of(E44, seconds=seconds, v=[230.0] * 3, i=np.hypot(p, q) / 230.0, p=p, q=q)
+    return Measurement.of(E44, seconds=seconds, v=[230.0] * 3, i=list(np.hypot(p, q) / 230.0), p=p, q=q)
 
 
 @given(st.lists(STEP, max_size=60))
@@ -46,8 +46,8 @@ def test_conservation(steps: list[tuple[str, object]]) -> None:
         elif kind == "tariff":
             assert meter.apply([SelectTariff(value)]) is None  # type: ignore[arg-type]
         else:
-            primary, secondary = value  # type: ignore[misc]
-            assert meter.apply([SetSetting("ct_primary", primary), SetSetting("ct_secondary", secondary)]) is None
+            assert isinstance(value, tuple)
+            assert meter.apply([SetSetting("ct_primary", value[0]), SetSetting("ct_secondary", value[1])]) is None
         c = counters(meter.row)
         assert (c >= 0).all()
         assert np.array_equal(c[:, :, 0], c[:, :, 1:].sum(axis=2))  # the four tariffs are the total

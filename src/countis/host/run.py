@@ -83,10 +83,6 @@ def open_meter(options: Options, memory: MemoryFile, default: Model) -> tuple[Me
     meter.set_rate(source.rate)
     meter.apply([SetClock(clock)])
     meter.tariff_input(source.tariff_volts)
-    if image is None:
-        memory.create(meter.save())
-    else:
-        memory.write(meter.writes())
     return meter, source
 
 
@@ -217,6 +213,10 @@ async def serve(options: Options, default: Model, out: TextIO) -> int:
         line = SerialPort(desk, options.serial) if options.serial is not None else None
         if line is not None:
             stack.callback(line.close)
+        if memory.exists():
+            memory.write(meter.writes())
+        else:
+            memory.create(meter.save())
         runner.start()
         stack.callback(runner.stop)
         tcp, rtu_tcp = map(_endpoint, servers)

@@ -1,0 +1,125 @@
+"""What each command does to a meter, and when it is refused.
+
+Rule: keys and Modbus writes end here, so that the LCD and the bus cannot disagree and the seal is checked in one place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from countis.commands import (
+    Command,
+    FetchLoadCurve,
+    Reason,
+    Refusal,
+    ResetPartials,
+    RewindLoadCurve,
+    SelectTariff,
+    SetClock,
+    SetSetting,
+    StartPartial,
+    StopPartial,
+)
+from countis.energy import load_curve
+from countis.energy.load_curve import SECOND
+from countis.energy.registers import Layout
+from countis.errors import SettingError, UnknownSymbol
+from countis.quantities import COUNTED_COLUMN, PARTIALS
+from countis.settings import Value, setting
+
+if TYPE_CHECKING:
+    from countis.meter import Meter
+
+
+def check(meter: Meter, command: Command) -> Refusal | None:
+    """Tell why a command cannot be carried out now; None if it can."""
+    match command:
+        case SetSetting(symbol, value):
+            row = setting(symbol)
+            if row.sealed and meter.settings["sealed"] == 1:
+                return Refusal(Reason.SEALED, f"{symbol}: the meter is sealed (allowed: after breaking the seal)")
+            if symbol == "sealed" and value == 1 and not meter.model.mid:
+                return Refusal(Reason.VALUE, f"sealed: the {meter.model.name} has no seal (allowed: E44)")
+            try:
+                row.check(value)
+            except SettingError as error:
+                return Refusal(Reason.VALUE, str(error))
+        case SelectTariff(tariff):
+            if meter.settings["tariff_control"] != "com":
+                return Refusal(Reason.STATE, "tariff: set by the input (allowed: with tariff_control com)")
+            if tariff not in range(1, 5):
+                return Refusal(Reason.VALUE, f"tariff: {tariff} is not possible (allowed: 1..4)")
+        case StartPartial(symbol) | StopPartial(symbol):
+            partial_number(symbol)
+        case ResetPartials(symbols):
+            for symbol in symbols:
+                partial_number(symbol)
+        case SetClock(seconds):
+            if not 0 <= seconds < 2**32:
+                return Refusal(Reason.VALUE, f"clock: {seconds} s is not possible (allowed: 0..{2**32 - 1})")
+    return None
+
+
+def carry_out(meter: Meter, command: Command) -> None:
+    """Do what a checked command says."""
+    row = meter.row
+    match command:
+        case SetSetting(symbol, value):
+            if value != meter.settings[symbol]:
+                _set(meter, symbol, value)
+        case SelectTariff(tariff):
+            row[Layout.tariff] = tariff
+        case StartPartial(symbol):
+            row[Layout.running.start + partial_number(symbol)] = 1
+        case StopPartial(symbol):
+            row[Layout.running.start + partial_number(symbol)] = 0
+        case ResetPartials(symbols):
+            for symbol in symbols:
+                row[COUNTED_COLUMN[symbol]] = 0
+        case SetClock(seconds):
+            _set_clock(meter, seconds)
+        case RewindLoadCurve():
+            meter.curve.rewind()
+        case FetchLoadCurve():
+            meter.curve.fetch(int(row[Layout.records]))
+
+
+def _set(meter: Meter, symbol: str, value: Value) -> None:
+    before, ct = meter.period, meter.ct
+    meter.settings[symbol] = value
+    meter.setting_changes += 1
+    if symbol == "demand_period":
+        _cut_record(meter, before)
+    elif symbol == "ct_primary":  # what the LED has pending stays the same part of a flash
+        meter.row[Layout.led_pending] = int(meter.row[Layout.led_pending]) * meter.ct[0] // ct[0]
+    elif symbol == "tariff_control":
+        follow_input(meter)
+
+
+def follow_input(meter: Meter) -> None:
+    """Put the tariff of the input in force, where the input decides."""
+    if meter.settings["tariff_control"] == "dig":
+        meter.row[Layout.tariff] = meter.row[Layout.tariff_input]
+        meter.changes += 1
+
+
+def _set_clock(meter: Meter, seconds: int) -> None:
+    zero = seconds * SECOND - meter.now
+    moved = abs(zero - int(meter.row[Layout.clock_zero])) > SECOND  # less moves no record
+    meter.row[Layout.clock_zero] = zero
+    if moved:
+        _cut_record(meter, meter.period)
+
+
+def _cut_record(meter: Meter, period: int) -> None:
+    """Close the running record as incomplete; the one that starts now will be incomplete too."""
+    following = load_curve.clock_ns(meter.row) // (meter.period * SECOND)
+    record = load_curve.close(meter.row, period, meter.ct, following, broken=True)
+    meter.keep([] if record is None else [record])
+
+
+def partial_number(symbol: str) -> int:
+    """Return the place of a partial; UnknownSymbol if there is none of that name."""
+    if symbol not in PARTIALS:
+        raise UnknownSymbol(symbol, PARTIALS)
+    return PARTIALS.index(symbol)

@@ -1,0 +1,142 @@
+"""The memory: what is kept, what is refused, what a cut leaves."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+
+from countis import E43, E44, Measurement, Meter, ResetPartials, SelectTariff, SetClock, SetSetting, StopPartial
+from countis.energy.load_curve import CAPACITY
+from countis.energy.registers import Layout
+from countis.errors import MemoryImageError
+from countis.memory import IMAGE_SIZE, PAGE, RING_OFFSET
+from countis.supply import three_phase
+
+
+def lived() -> Meter:
+    """A meter with something in every corner."""
+    meter = Meter(E43, tariff_control="com", ct_primary=250, address=77, demand_period=60, serial_number="2645123400042")
+    meter.apply([SetClock(777_777_777), StopPartial("par.Er+"), SelectTariff(3)])
+    for k in range(200):
+        p, q = 100.0 * (k % 7 - 2), 50.0 * (k % 5 - 2)
+        meter.count(Measurement.of(E43, seconds=7.3, v=[230.0] * 3, i=[abs(p) / 230] * 3, p=[p] * 3, q=[q] * 3))
+    meter.apply([ResetPartials(("par.Ea-.T3",)), SelectTariff(2)])
+    return meter
+
+
+def test_everything_survives() -> None:
+    meter = lived()
+    again = Meter.load(meter.save())
+    assert again.model is E43
+    assert again.settings == meter.settings
+    kept = np.delete(np.arange(Layout.size), [Layout.demand_broken])  # the power was off: this record is not a whole one
+    assert np.array_equal(again.row[kept], meter.row[kept])
+    assert np.array_equal(again.curve.ring, meter.curve.ring)
+    assert again.clock == meter.clock
+    assert again["tariff"] == 2
+    assert not again.runs("par.Er+")
+    assert again["Ea+"] == meter["Ea+"] != 0
+    assert int(again.row[Layout.records]) > 20
+    assert [again.curve.record(k) for k in range(20)] == [meter.curve.record(k) for k in range(20)]
+
+
+def test_a_loaded_meter_goes_on_where_the_other_stopped() -> None:
+    meter = lived()
+    again = Meter.load(meter.save())
+    more = Measurement.of(E43, seconds=900.0, v=[230.0] * 3, i=[1.0] * 3, p=[200.0] * 3, q=[10.0] * 3)
+    events, expected = again.count(more), meter.count(more)
+    assert [type(e) for e in events] == [type(e) for e in expected]
+    assert again.exact("Ea+") == meter.exact("Ea+")
+    assert np.array_equal(again.row[Layout.remainders], meter.row[Layout.remainders])
+
+
+def test_writes_carried_out_on_the_image_are_the_image() -> None:
+    meter = lived()
+    disk = bytearray(meter.save())
+    meter.writes()
+    for k in range(30):
+        meter.count(Measurement.of(E43, seconds=61.0, v=[230.0] * 3, i=[1.0] * 3, p=[200.0] * 3, q=[10.0] * 3))
+        if k == 13:
+            meter.apply([SetSetting("ct_primary", 300)])
+        for offset, data in meter.writes():
+            disk[offset : offset + len(data)] = data
+        again = Meter.load(bytes(disk))
+        assert again.exact("Ea+") == meter.exact("Ea+")
+        assert again.settings == meter.settings
+        assert np.array_equal(again.curve.ring, meter.curve.ring)
+
+
+def test_the_whole_run_is_deterministic() -> None:
+    def run() -> bytes:
+        meter = Meter(E44, ct_primary=200, rate=3200)
+        meter.apply([SetClock(800_000_000)])
+        meter.feed(three_phase(231.0, (1.0, 2.0, 3.0), 0.9, i_harmonics={5: (0.2, 10.0)}, noise=1e-4, seed=9, rate=3200), 20)
+        return meter.save()
+
+    assert run() == run()
+
+
+def test_a_torn_page_leaves_the_other_copy() -> None:
+    """A write of the hot page is cut at every 16th byte: the old or the new state, never a mixture."""
+    meter = Meter(E44)
+    disk = bytearray(meter.save())
+    more = Measurement.of(E44, seconds=10.0, v=[230.0] * 3, i=[1.0] * 3, p=[200.0] * 3, q=[10.0] * 3)
+    for _ in range(3):
+        old = meter.exact("Ea+")
+        meter.count(more)
+        ((offset, data),) = [w for w in meter.writes() if w[0] < 2 * PAGE]
+        for cut in range(0, len(data), 16):
+            torn = bytearray(disk)
+            torn[offset : offset + cut] = data[:cut]
+            assert Meter.load(bytes(torn)).exact("Ea+") in (old, meter.exact("Ea+"))
+        disk[offset : offset + len(data)] = data
+
+
+@pytest.mark.parametrize("page", [0, 1])
+@pytest.mark.parametrize("byte", [0, 4, 8, 20, 100, PAGE - 1])
+def test_one_damaged_copy_does_no_harm_and_two_are_refused(page: int, byte: int) -> None:
+    meter = lived()
+    image = bytearray(meter.save())
+    image[page * 2 * PAGE + byte] ^= 0x40
+    assert Meter.load(bytes(image)).exact("Ea+") == meter.exact("Ea+")
+    image[(page * 2 + 1) * PAGE + byte] ^= 0x40
+    with pytest.raises(MemoryImageError, match=r"both copies of the (hot|settings) page are damaged"):
+        Meter.load(bytes(image))
+
+
+def test_a_newer_version_is_refused() -> None:
+    image = bytearray(lived().save())
+    struct.pack_into("<H", image, 4, 2)
+    struct.pack_into("<I", image, PAGE - 4, zlib.crc32(image[: PAGE - 4]))
+    with pytest.raises(MemoryImageError, match=r"version 2 \(allowed: up to 1\)"):
+        Meter.load(bytes(image))
+    with pytest.raises(MemoryImageError, match="version 2"):
+        Meter.load(bytes(image) + bytes(4096))
+
+
+@pytest.mark.parametrize("image", [b"", b"CTIS", bytes(IMAGE_SIZE), b"x" * (IMAGE_SIZE - 1), b"\xff" * IMAGE_SIZE])
+def test_what_is_no_memory_is_refused(image: bytes) -> None:
+    with pytest.raises(MemoryImageError):
+        Meter.load(image)
+
+
+def test_a_damaged_record_reads_as_not_available() -> None:
+    meter = lived()
+    image = bytearray(meter.save())
+    image[RING_OFFSET + 3 * 16 + 5] ^= 1
+    again = Meter.load(bytes(image))
+    assert again.curve.record(3).mean_mw == -1
+    assert again.curve.record(3).incomplete
+    assert again.curve.record(4) == meter.curve.record(4)
+    assert CAPACITY * 16 + RING_OFFSET == IMAGE_SIZE
+
+
+@pytest.mark.parametrize("wrong", ["ct_primary", "nonsense"])
+def test_settings_that_cannot_be_are_refused(wrong: str) -> None:
+    meter = Meter(E44)
+    meter.settings[wrong] = 99_999
+    with pytest.raises(MemoryImageError, match="settings page"):
+        Meter.load(meter.save())
