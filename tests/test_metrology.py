@@ -110,6 +110,7 @@ def test_phase_sequence(sequence: int) -> None:
 def test_a_missing_phase_leaves_the_sequence_open(volts: tuple[float, float, float]) -> None:
     meter = shown(three_phase(volts, 1.0))
     assert meter["sequence"] is None
+    assert meter.missing == tuple(f"L{k}" for k, v in enumerate(volts, 1) if v < 46)
     assert [number(meter, f"V{k}") for k in (1, 2, 3)] == pytest.approx(volts, abs=1e-3)
     expected = sum(volts)
     assert number(meter, "P") == pytest.approx(expected, abs=1e-3)

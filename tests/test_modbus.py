@@ -126,6 +126,7 @@ def row_of(symbol: str, type_: str) -> Row:
     [
         ("V1", "U32", [0, 0x59E2], 230.1), ("V1", "U16", [0x59E2], 230.1), ("V1", "U16", [0xFFFF], None),
         ("P", "S32", [0xFFFF, 0xFFFE], -20), ("P", "S32", [0x7FFF, 0xFFFF], None), ("PF", "S16", [0xFF38], -0.2),
+        ("demand.P", "U16", [0xFFFF], None), ("demand.time", "DATETIME", [0xFFFF, 0xFFFF], None),
         ("Ea+", "U32", [1, 0], 65536000), ("hours.T1", "U32", [0, 150], 1.5), ("sequence", "RESERVED", [1], 132),
         ("sequence", "RESERVED", [3], None), ("Ea+", "U16", [7], 0.7), ("net.Ea", "S32", [0xFFFF, 0xFFFF], -1000),
         ("id.signature", "STRING_16", [0x53, 0x4F, 0x43, 0x4F], "SOCO"),

@@ -89,7 +89,7 @@ def _set(meter: Meter, symbol: str, value: Value) -> None:
     meter.settings[symbol] = value
     meter.setting_changes += 1
     if symbol == "demand_period":
-        _cut_record(meter, before)
+        _cut_record(meter, before, meter.clock)
     elif symbol == "ct_primary":  # what the LED has pending stays the same part of a flash
         meter.row[Layout.led_pending] = int(meter.row[Layout.led_pending]) * meter.ct[0] // ct[0]
     elif symbol == "tariff_control":
@@ -106,15 +106,16 @@ def follow_input(meter: Meter) -> None:
 def _set_clock(meter: Meter, seconds: int) -> None:
     zero = seconds * SECOND - meter.now
     moved = abs(zero - int(meter.row[Layout.clock_zero])) > SECOND  # less moves no record
+    before = meter.clock
     meter.row[Layout.clock_zero] = zero
     if moved:
-        _cut_record(meter, meter.period)
+        _cut_record(meter, meter.period, before)
 
 
-def _cut_record(meter: Meter, period: int) -> None:
-    """Close the running record as incomplete; the one that starts now will be incomplete too."""
+def _cut_record(meter: Meter, period: int, clock: int) -> None:
+    """Close the running record of `period` seconds as incomplete, at the clock that was in force until now."""
     following = load_curve.clock_ns(meter.row) // (meter.period * SECOND)
-    record = load_curve.close(meter.row, period, meter.ct, following, broken=True)
+    record = load_curve.close(meter.row, period, meter.ct, following, cut=clock)
     meter.keep([] if record is None else [record])
 
 

@@ -33,6 +33,7 @@ from countis.metrology.measurement import (
     P_PHASES,
     Q_PHASES,
     S_PHASES,
+    V_PHASES,
     I,
     Measurement,
     Metrology,
@@ -267,6 +268,8 @@ class Meter:
         if quantity is None:
             raise UnknownSymbol(symbol, [*QUANTITIES, *SETTINGS])
         exact = self.exact(symbol)
+        if quantity.kind == "demand" and exact < 0:
+            return None
         return exact if quantity.per_si == 1 else exact / quantity.per_si
 
     def exact(self, symbol: str) -> int:
@@ -276,6 +279,12 @@ class Meter:
         if symbol not in COUNTED_COLUMN:
             raise UnknownSymbol(symbol, COUNTED_COLUMN)
         return int(self.row[COUNTED_COLUMN[symbol]])
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Phases without voltage, of L1 L2 L3 (decision 17); none before there is a measurement."""
+        volts = self.live[V_PHASES]
+        return tuple(f"L{k}" for k, v in enumerate(volts, 1) if v < self.model.missing_below * self.model.un)
 
     def runs(self, partial: str) -> bool:
         """Tell whether a partial counts."""
@@ -308,7 +317,7 @@ class Meter:
         return self.slave.rtu(frame)
 
     def pdu(self, request: bytes) -> bytes:
-        """Answer one request without its envelope."""
+        """Answer one request without its envelope; b"" where there is not even a function."""
         return self.slave.pdu(request)
 
     # memory

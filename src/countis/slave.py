@@ -108,7 +108,9 @@ class Slave:
             self._write(parsed)
 
     def pdu(self, request: bytes) -> bytes:
-        """Answer one request; always a well-formed reply."""
+        """Answer one request; always a well-formed reply, but b"" to no bytes at all."""
+        if not request:
+            return b""
         try:
             parsed = pdu.parse_request(request)
         except Malformed as error:

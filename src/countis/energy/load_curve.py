@@ -1,7 +1,7 @@
 """Demand and load curve: the mean imported active power of each period, kept in a ring (block 61440 of the table).
 
 Rule: a period ends when the clock enters another one. Its record is complete only if it was counted from its first second
-to its last without a cut, a clock set by more than a second or a change of period length.
+to its last, without a cut of the power, a clock set by more than a second or a change of period length.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from countis.energy.registers import Layout
 
 CAPACITY: Final = 4608  # 48 days of quarter hours
 SECOND: Final = 1_000_000_000
+_SHORT: Final = SECOND // 2  # windows reach over the ends of a period by less than this
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +51,24 @@ def add(row: Ints, energy: int, ns: int, period: int, ct: tuple[int, int]) -> li
     return [record for record in records if record is not None]
 
 
-def close(row: Ints, period: int, ct: tuple[int, int], following: int, broken: bool = False) -> Record | None:
+def close(row: Ints, period: int, ct: tuple[int, int], following: int, cut: int | None = None) -> Record | None:
     """End the running period and start number `following`; None if nothing was counted in it.
 
-    broken: the period is cut short, by a new clock or length; it and the one that starts now are incomplete.
+    cut: the clock in s at which it was cut short by a new clock or length; its record is incomplete and ends there.
     """
     number, counted = int(row[Layout.demand_id]), int(row[Layout.demand_ns])
     record = None
-    skipped = following != number + 1
     if counted > 0:
-        incomplete = broken or skipped or bool(row[Layout.demand_broken])
+        broken = cut is not None or following != number + 1 or bool(row[Layout.demand_broken])
+        incomplete = broken or counted < period * SECOND - _SHORT
         seconds = counted / SECOND if incomplete else float(period)
         # 1 µWh is 3.6 mJ; the record is without the CT ratio.
         mean = round(int(row[Layout.demand_energy]) * 3.6 * ct[1] / (ct[0] * seconds))
-        record = Record((number + 1) * period, period, incomplete, mean)
+        record = Record((number + 1) * period if cut is None else cut, period, incomplete, mean)
         row[Layout.demand_p] = round(mean * ct[0] / ct[1])
         row[Layout.demand_time] = record.time
         row[Layout.records] += 1
-    row[Layout.demand_broken] = 1 if broken or skipped else 0
+    row[Layout.demand_broken] = 0
     row[Layout.demand_id] = following
     row[Layout.demand_energy] = row[Layout.demand_ns] = 0
     return record

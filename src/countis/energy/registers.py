@@ -28,7 +28,7 @@ _PLACES, SIZE = _layout(
     ("remainders", len(PARTS) * 3),
     ("running", len(PARTIALS)),  # 1 = the partial counts
     ("period_ids", len(PERIODS)),  # number of the running day, week and month
-    ("demand", 4),  # number of the running period, µWh, ns counted, 1 = will be incomplete
+    ("demand", 4),  # number of the running period, µWh, ns counted, 1 = the power was off in it
     ("pulse", 3),  # µWh not yet pulsed, pulses so far, meter time at which the last one ended
     ("led", 2),  # secondary µWh × CT primary not yet flashed, flashes so far
     ("clock", 2),  # meter time; nanoseconds since 2000-01-01 at meter time 0
@@ -70,11 +70,11 @@ _IN_FORCE[:, 0] = 1  # the total always counts
 
 
 def new_row(meters: tuple[int, ...] = ()) -> Ints:
-    """Return the integer row of a new meter, or of a fleet [*meters, size]: all zero, tariff 1, all partials running."""
+    """Return the integer row of a new meter, or of a fleet [*meters, size]: zero, tariff 1, all partials running."""
     row = np.zeros((*meters, SIZE), np.int64)
     row[..., Layout.tariff] = row[..., Layout.tariff_input] = 1
     row[..., Layout.running] = 1
-    row[..., Layout.demand_broken] = 1  # the first period is not a whole one
+    row[..., [Layout.demand_p, Layout.demand_time]] = -1  # not available before the first record
     return row
 
 

@@ -163,6 +163,7 @@ def status(meter: Meter, requests: int) -> str:
         f"V {_shown(meter['V'], 1, 'V')}", f"I {_shown(meter['I'], 2, 'A')}", f"P {_shown(kilo, 2, 'kW')}",
         f"PF {_shown(meter['PF'], 3, '')}".rstrip(), f"f {_shown(meter['f'], 2, 'Hz')}",
         f"Ea+ {energy / 1000 if isinstance(energy, float) else 0:.2f} kWh", f"T{meter['tariff']}", f"{requests} requests",
+        *(f"{phase} missing" for phase in meter.missing),
     ))  # fmt: skip
 
 

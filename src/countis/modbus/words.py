@@ -66,6 +66,9 @@ class _Plan:
         self.wide = np.array([row.words == 2 for row in rows])
         self.size = np.array([float(SIZE[row.unit]) for row in rows])
         self.missing = np.array([NOT_AVAILABLE.get(row.type, 0) for row in rows], np.int64)
+        # An instantaneous value beyond its register stays at the last that is not "not available".
+        self.highest = np.array([NOT_AVAILABLE.get(row.type, 0) - 1.0 for row in rows])
+        self.lowest = np.array([-top if row.type[0] == "S" else 0.0 for row, top in zip(rows, self.highest, strict=True)])
         self.secondary = np.array([row.secondary and row.symbol[0] in "IPQS" and row.symbol[:2] != "PF" for row in rows])
         self.modulus = np.array([row.modulus or 1 << 16 * row.words for row in rows], np.int64)
         self.divisor = np.array([_divisor(row) for row in rows], np.int64)
@@ -105,7 +108,8 @@ def encode(live: NDArray[np.float64], counted: NDArray[np.int64], ct: tuple[NDAr
     value = live[..., _LIVE.column]
     value = np.where(_LIVE.secondary, value * (secondary / primary), value) / _LIVE.size
     missing = np.isnan(value)
-    _LIVE.put(image, np.where(missing, _LIVE.missing, np.rint(np.where(missing, 0.0, value)).astype(np.int64)))
+    raw = np.clip(np.rint(np.where(missing, 0.0, value)), _LIVE.lowest, _LIVE.highest).astype(np.int64)
+    _LIVE.put(image, np.where(missing, _LIVE.missing, raw))
     for row in _CODED:
         code = np.full(live.shape[:-1], UNKNOWN_CODE, np.int64)
         for known, number in row.codes:
@@ -113,9 +117,10 @@ def encode(live: NDArray[np.float64], counted: NDArray[np.int64], ct: tuple[NDAr
         image[..., PLACE[row.address]] = code
     integers = counted[..., _COUNTED.column]
     _COUNTED.put(image, np.sign(integers) * (np.abs(integers) // _COUNTED.divisor % _COUNTED.modulus))
-    demand = counted[..., _DEMAND.column] * secondary
+    demand = counted[..., _DEMAND.column]
     whole = _DEMAND.divisor * primary
-    _DEMAND.put(image, (2 * demand + whole) // (2 * whole) % _DEMAND.modulus)
+    rounded = np.minimum((2 * demand * secondary + whole) // (2 * whole), _DEMAND.highest.astype(np.int64))
+    _DEMAND.put(image, np.where(demand < 0, _DEMAND.missing, rounded))
 
 
 def encode_fixed(row: Row, value: int | str) -> list[int]:
@@ -144,6 +149,8 @@ def decode(row: Row, words: Sequence[int]) -> float | int | str | None:
         raw = raw << 16 | word
     if row.codes:
         return {code: value for value, code in row.codes}.get(raw)
+    if row.symbol.startswith("demand.") and raw == (1 << 16 * len(words)) - 1:
+        return None
     if row.symbol in LIVE_COLUMN and raw == NOT_AVAILABLE.get(row.type):
         return None
     if row.type.startswith("S") and raw >> 16 * len(words) - 1:
