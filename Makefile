@@ -25,6 +25,10 @@ bench: .venv/dev.stamp
 size: .venv/run.stamp
 	@.venv/bin/python tests/size.py
 
+docs/registers.md: .venv/run.stamp src/countis/modbus/tables.py
+	@(echo "# The Modbus table"; echo; echo "Made by \`make docs/registers.md\` from \`modbus/tables.py\`."; echo; \
+	  .venv/bin/countis map --format md) > $@
+
 .venv/run.stamp: requirements/run.txt pyproject.toml
 	@echo "setting up .venv (once)"
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv

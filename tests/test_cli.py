@@ -221,6 +221,7 @@ def test_map_in_every_format() -> None:
     as_csv = list(csv.DictReader(io.StringIO(command("map", "--format", "csv").stdout)))
     assert len(as_csv) == len(ROWS) == 515
     assert list(as_csv[0]) == columns
+    assert all(row["description"] for row in as_csv)
     as_json = json.loads(command("map", "--format", "json").stdout)
     assert [r["address"] for r in as_json] == [r.address for r in ROWS]
     assert command("map").stdout.splitlines()[0].split() == columns

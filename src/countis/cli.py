@@ -16,7 +16,8 @@ from typing import Any, Final, NoReturn
 from countis.errors import CountisError, SettingError
 from countis.modbus.tables import BLOCKS, ROWS, Row
 from countis.models import E44, MODELS
-from countis.settings import Value, setting
+from countis.quantities import QUANTITIES
+from countis.settings import SETTINGS, Value, setting
 from countis.site import Bus, plan
 from countis.site.line import parse_comset, parse_endpoint
 
@@ -120,9 +121,19 @@ def _block_of(row: Row) -> str:
     return f"{block.start} {block.topic}"
 
 
+def _describe(row: Row) -> str:
+    """Say what a row holds: the name of its quantity or setting, and what the row adds."""
+    symbol = row.symbol
+    if symbol in QUANTITIES:
+        name = QUANTITIES[symbol].name + (", without the CT ratio" if row.secondary else "")
+    else:
+        name = SETTINGS[symbol].name if symbol in SETTINGS else symbol.partition(".")[2].replace("_", " ")
+    return "; ".join(dict.fromkeys(text for text in (name, row.description) if text))
+
+
 def _map(args: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = [
-        {**{c: getattr(row, c) for c in _MAP_COLUMNS if c != "block"}, "block": _block_of(row)}
+        {c: getattr(row, c, None) for c in _MAP_COLUMNS} | {"block": _block_of(row), "description": _describe(row)}
         for row in ROWS
         if not args.assumed or row.source == "assumed"
     ]

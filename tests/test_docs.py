@@ -1,0 +1,72 @@
+"""The docs are true: what is generated is current, what the README says works, what is decided has its record."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from running import command
+
+from countis.modbus.tables import ROWS
+from countis.settings import SETTINGS
+
+ROOT = Path(__file__).resolve().parents[1]
+DECISIONS = ROOT / "docs" / "decisions"
+
+
+def test_the_table_of_registers_is_current() -> None:
+    text = (ROOT / "docs" / "registers.md").read_text()
+    assert text.endswith(command("map", "--format", "md").stdout), "make docs/registers.md writes it anew"
+
+
+def test_the_library_example_of_the_readme_runs() -> None:
+    (code,) = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(), re.S)
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert isinstance(names["image"], bytes)
+
+
+def test_the_supply_of_the_readme_is_fine(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.+?)```", (ROOT / "README.md").read_text(), re.S)
+    file = tmp_path / "readme.toml"
+    file.write_text(text)
+    done = command("check", str(file))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_option_the_readme_uses_is_there() -> None:
+    text = (ROOT / "README.md").read_text()
+    known = command("run", "--help").stdout + command("read", "--help").stdout
+    used = set(re.findall(r"countis (?:run|read)[^\n]*", text))
+    options = {option for line in used for option in re.findall(r"(?<=\s)--[a-z][a-z-]*", line)}
+    assert {"--recording", "--v-scale", "--rate"} <= options
+    assert [o for o in options if o not in known and o != "--help"] == []
+
+
+@pytest.mark.parametrize("path", [*sorted((ROOT / "src").rglob("*.py")), ROOT / "ARCHITECTURE.md"], ids=lambda p: p.name)
+def test_decisions_named_in_the_source_have_their_record(path: Path) -> None:
+    numbers = {int(n) for n in re.findall(r"decisions? (\d+)", path.read_text())}
+    assert [n for n in numbers if not list(DECISIONS.glob(f"{n:04}-*.md"))] == []
+
+
+def test_links_between_the_docs_lead_somewhere() -> None:
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_what_is_assumed_says_so() -> None:
+    assert all(row.source for row in ROWS)
+    assert all("assumed" in row.source or "manual" in row.source or "table" in row.source for row in SETTINGS.values())
+    listed = command("map", "--assumed", "--format", "csv").stdout
+    assert all(str(row.address) in listed for row in ROWS if row.source == "assumed")
+
+
+def test_the_readme_says_what_the_values_are_worth() -> None:
+    text = (ROOT / "README.md").read_text()
+    first_screen = "\n".join(text.splitlines()[:32])
+    assert "make run" in first_screen
+    assert "make test" in first_screen
+    assert "no legal value" in first_screen
+    assert "not the vendor's" in first_screen
