@@ -6,22 +6,27 @@ small in one window is not lost and what flows back and forth does not cancel. W
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from countis.quantities import KINDS, SUM
+from countis.quantities import KINDS
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Numbers = NDArray[Any]
 
-# What a phase counts by itself: two directions, four quadrants, apparent.
+# What a phase, or Σ, counts: two directions, four quadrants, apparent.
 PARTS: Final = ("Ea+", "Ea-", "QI", "QII", "QIII", "QIV", "Eap")
+_PARTS_OF_KIND: Final = {
+    "Ea+": ("Ea+",), "Ea-": ("Ea-",), "Er+": ("QI", "QII"), "Er-": ("QIII", "QIV"), "Er+ind": ("QI",), "Er-ind": ("QIII",),
+    "Er+cap": ("QII",), "Er-cap": ("QIV",), "Eap": ("Eap",),
+}  # fmt: skip
+_KINDS_FROM_PARTS: Final = np.array([[part in _PARTS_OF_KIND[kind] for part in PARTS] for kind in KINDS], np.int64)
 _FRACTION_BITS: Final = 30
 _FRACTION: Final = 1 << _FRACTION_BITS
 _NS_W_PER_UWH: Final = 3.6e6  # 1 W for 3.6e6 ns is 1 µWh
-_EA_IN, _EA_OUT, _ER_IN, _ER_OUT, _ER_IN_IND, _ER_OUT_IND, _ER_IN_CAP, _ER_OUT_CAP, _EAP = range(len(KINDS))
 
 
 def gated(p: Floats, q: Floats, s: Floats, start_va: float) -> tuple[Floats, Floats, Floats]:
@@ -30,22 +35,19 @@ def gated(p: Floats, q: Floats, s: Floats, start_va: float) -> tuple[Floats, Flo
     return np.where(runs, p, 0.0), np.where(runs, q, 0.0), np.where(runs, s, 0.0)
 
 
-def phase_parts(p: Floats, q: Floats, s: Floats) -> Floats:
-    """Split powers by phase [..., 3] into the PARTS [..., 7, 3], none of them negative (decision 7)."""
-    backwards = p < 0.0
-    q_in, q_out = np.maximum(q, 0.0), np.maximum(-q, 0.0)
-    return np.stack(
-        (
-            np.maximum(p, 0.0),
-            np.maximum(-p, 0.0),
-            np.where(backwards, 0.0, q_in),
-            np.where(backwards, q_in, 0.0),
-            np.where(backwards, q_out, 0.0),
-            np.where(backwards, 0.0, q_out),
-            s,
-        ),
-        axis=-2,
-    )
+def split(p: Numbers, q: Numbers, s: Numbers) -> Numbers:
+    """Split active, reactive and apparent values [..., n] into the PARTS [..., 7, n], none of them negative (decision 7)."""
+    backwards = p < 0
+    q_in, q_out = np.maximum(q, 0), np.maximum(-q, 0)
+    parts = np.empty((*p.shape[:-1], len(PARTS), p.shape[-1]), p.dtype)
+    parts[..., 0, :] = np.maximum(p, 0)
+    parts[..., 1, :] = np.maximum(-p, 0)
+    parts[..., 2, :] = np.where(backwards, 0, q_in)
+    parts[..., 3, :] = np.where(backwards, q_in, 0)
+    parts[..., 4, :] = np.where(backwards, q_out, 0)
+    parts[..., 5, :] = np.where(backwards, 0, q_out)
+    parts[..., 6, :] = s
+    return parts
 
 
 def whole_units(energy: Floats, remainder: Ints) -> tuple[Ints, Ints]:
@@ -59,31 +61,12 @@ def increments(p: Floats, q: Floats, s: Floats, ns: int | Ints, ratio: float | F
     """Return the increments [..., 9 kinds, 4 scopes] of a window in µWh, µvarh, µVAh of the primary, and the new remainders.
 
     p, q, s: gated secondary powers by phase [..., 3]. ns: length of the window. ratio: CT primary / secondary, one for each
-    meter. remainder: [..., 7, 3]. Σ is the signed sum of the phases' integers, so that import − export agree (decision 8).
+    meter. remainder: [..., 7, 3]. Σ is the signed sum of the phases' integers, and its signs choose its own registers, so
+    that import − export agree (decision 8).
     """
     scale = np.asarray(ns, float) * np.asarray(ratio, float) / _NS_W_PER_UWH
-    parts, remainder = whole_units(phase_parts(p, q, s) * scale[..., None, None], remainder)
-    d = np.empty((*parts.shape[:-2], len(KINDS), 4), np.int64)
-    d[..., _EA_IN, :SUM] = parts[..., 0, :]
-    d[..., _EA_OUT, :SUM] = parts[..., 1, :]
-    d[..., _ER_IN, :SUM] = parts[..., 2, :] + parts[..., 3, :]
-    d[..., _ER_OUT, :SUM] = parts[..., 4, :] + parts[..., 5, :]
-    d[..., _ER_IN_IND, :SUM] = parts[..., 2, :]
-    d[..., _ER_OUT_IND, :SUM] = parts[..., 4, :]
-    d[..., _ER_IN_CAP, :SUM] = parts[..., 3, :]
-    d[..., _ER_OUT_CAP, :SUM] = parts[..., 5, :]
-    d[..., _EAP, :SUM] = parts[..., 6, :]
-    sums = d[..., :SUM].sum(axis=-1)
-    active, reactive = sums[..., _EA_IN] - sums[..., _EA_OUT], sums[..., _ER_IN] - sums[..., _ER_OUT]
-    q_in, q_out = np.maximum(reactive, 0), np.maximum(-reactive, 0)
-    backwards = p.sum(axis=-1) < 0.0
-    d[..., _EA_IN, SUM] = np.maximum(active, 0)
-    d[..., _EA_OUT, SUM] = np.maximum(-active, 0)
-    d[..., _ER_IN, SUM] = q_in
-    d[..., _ER_OUT, SUM] = q_out
-    d[..., _ER_IN_IND, SUM] = np.where(backwards, 0, q_in)
-    d[..., _ER_OUT_IND, SUM] = np.where(backwards, q_out, 0)
-    d[..., _ER_IN_CAP, SUM] = np.where(backwards, q_in, 0)
-    d[..., _ER_OUT_CAP, SUM] = np.where(backwards, 0, q_out)
-    d[..., _EAP, SUM] = sums[..., _EAP]
-    return d, remainder
+    phases, remainder = whole_units(split(p, q, s) * scale[..., None, None], remainder)
+    sums = phases.sum(axis=-1, keepdims=True)
+    active, reactive = sums[..., 0, :] - sums[..., 1, :], sums[..., 2:4, :].sum(axis=-2) - sums[..., 4:6, :].sum(axis=-2)
+    total = split(active, reactive, sums[..., 6, :])
+    return _KINDS_FROM_PARTS @ np.concatenate((phases, total), axis=-1), remainder
