@@ -7,8 +7,11 @@ import io
 import json
 import os
 import re
+import select
 import socket
 import subprocess
+import time
+import tty
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +184,28 @@ def test_run_says_where_to_connect_and_how_it_goes(tmp_path: Path) -> None:
     assert re.search(
         r"^V 23\d\.\d V  I [\d.]+ A  P -?[\d.]+ kW  PF -?[\d.]+  f 50\.00 Hz  Ea\+ [\d.]+ kWh  T1  \d+ requests$", text, re.M
     )
+
+
+def test_a_serial_device_is_answered_like_the_pty(tmp_path: Path) -> None:
+    """The other end of a pseudo terminal stands for the adapter."""
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    request = bytes.fromhex("0503C55800027890")
+    with countis_run(tmp_path, "--serial", os.ttyname(slave)) as running:
+        assert running.ready["serial"] == os.ttyname(slave)
+        for garbage in (b"", b"\x06\x03\x00", request[:5]):
+            os.write(master, garbage)
+            time.sleep(0.05)  # silence: what came before is over
+            os.write(master, request)
+            reply = b""
+            while len(reply) < 9:
+                ready, _, _ = select.select([master], [], [], 10.0)
+                assert ready, "no reply"
+                reply += os.read(master, 100)
+            assert reply[:3] == b"\x05\x03\x04"
+            assert 22000 < int.from_bytes(reply[3:7], "big") < 24000
+    os.close(master)
+    os.close(slave)
 
 
 def test_a_recording_that_ends_stops_the_run(tmp_path: Path) -> None:

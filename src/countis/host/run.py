@@ -203,6 +203,9 @@ def _endpoint(server: asyncio.Server | None) -> str | None:
 
 async def serve(options: Options, default: Model, out: TextIO) -> int:
     """Run until a signal or the end of the recording; return the exit code."""
+    asked = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, asked.set)
     with contextlib.ExitStack() as stack:
         memory = MemoryFile(options.data)
         stack.callback(memory.close)
@@ -227,7 +230,7 @@ async def serve(options: Options, default: Model, out: TextIO) -> int:
                 "pid": os.getpid(), "model": meter.model.name, "address": meter.settings["address"],
                 "serial": line.name if line else None, "tcp": tcp, "rtu_tcp": rtu_tcp, "web": None, "data": str(options.data),
             })  # fmt: skip
-        await _watch(runner, desk, out)
+        await _watch(runner, desk, asked, out)
         for server in servers:
             if server is not None:
                 server.close()
@@ -236,11 +239,8 @@ async def serve(options: Options, default: Model, out: TextIO) -> int:
     return 0
 
 
-async def _watch(runner: Runner, desk: Desk, out: TextIO) -> None:
+async def _watch(runner: Runner, desk: Desk, asked: asyncio.Event, out: TextIO) -> None:
     """Print the status each second until the runner stops or a signal asks for it."""
-    asked = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
     rewrite = out.isatty()
     while not asked.is_set() and not runner.stopped.is_set():
         with contextlib.suppress(TimeoutError):

@@ -34,7 +34,9 @@ from numpy.typing import NDArray
 numba.config.SLP_VECTORIZE = 1  # type: ignore[attr-defined]
 
 # Columns of a window row. Means over the window: squares in V² or A², powers in W and var.
-EDGE, FRACTION, LENGTH, FREQUENCY, WHOLE = range(5)  # the end edge in samples, its fraction, samples, Hz or NaN, 0 at a start
+EDGE, FRACTION, LENGTH, FREQUENCY, WHOLE = range(
+    5
+)  # the end edge in samples, its fraction, samples, Hz or NaN, 0 while settling
 SQUARES: Final = 5  # V1 V2 V3 I1 I2 I3 U12 U23 U31 IN
 ACTIVE: Final = 15  # P1 P2 P3
 REACTIVE: Final = 18  # Q1 Q2 Q3
@@ -51,10 +53,11 @@ _SUM = 12  # running sums of this piece
 _COR = _SUM + N_SUMS  # running correlations of this piece
 _WIN = _COR + N_CORRELATIONS  # sums of this window: 13 sums, 3 reactive, rotation
 # Places in the integer state.
-_N, _ARMED, _LAST, _LAST_CROSSED, _SYNCED, _CYCLES, _TARGET, _LIMIT, _STARTED = range(9)
+_N, _ARMED, _LAST, _LAST_CROSSED, _SYNCED, _CYCLES, _TARGET, _LIMIT, _SETTLED = range(9)
 N_INTEGERS: Final = 9
 
 MOST_ROWS: Final = 140  # a second: at worst every good cycle is followed by a bad one
+SETTLING: Final = 0.2  # s from the first sample in which the band-pass still moves edges; 22 of its time constants
 HYSTERESIS: Final = 4.6  # V, 1 % of twice Un
 STENCIL: Final = 4
 
@@ -174,17 +177,17 @@ def _restart_oscillator(fs, x, tail, i, d, weights):  # type: ignore[no-untyped-
 
 
 @_jit()
-def _emit(fs, ns, frequency, out):  # type: ignore[no-untyped-def]
+def _emit(fs, ns, rate, frequency, out):  # type: ignore[no-untyped-def]
     """Write the window that ends at the last edge as a row of means, and open the next."""
     length = fs[_LENGTH]
     out[EDGE], out[FRACTION], out[LENGTH], out[FREQUENCY] = ns[_LAST], fs[_D], length, frequency
-    out[WHOLE] = 0.0 if ns[_STARTED] == 0 else 1.0
+    out[WHOLE] = ns[_SETTLED]
     for k in range(N_SUMS + 4):
         out[SQUARES + k] = fs[_WIN + k] / length
         fs[_WIN + k] = 0.0
     fs[_LENGTH] = fs[_PERIODS] = 0.0
     ns[_CYCLES] = 0
-    ns[_STARTED] = 1
+    ns[_SETTLED] = 1 if ns[_LAST] >= SETTLING * rate else 0
 
 
 @_jit()
@@ -207,11 +210,11 @@ def _edge(fs, ns, x, tail, i, d, crossed, rate, out):  # type: ignore[no-untyped
         ns[_CYCLES] += 1
         fs[_PERIODS] += length
         if ns[_CYCLES] >= ns[_TARGET]:
-            _emit(fs, ns, ns[_CYCLES] * rate / fs[_PERIODS], out)
+            _emit(fs, ns, rate, ns[_CYCLES] * rate / fs[_PERIODS], out)
             ns[_TARGET] = 10 if length > rate / 55.0 else 12
             written = 1
     elif good or ns[_SYNCED] == 1 or fs[_LENGTH] >= rate / 5.0 - 1.0:
-        _emit(fs, ns, math.nan, out)
+        _emit(fs, ns, rate, math.nan, out)
         ns[_SYNCED] = 1 if good else 0
         ns[_TARGET] = 10 if length > rate / 55.0 else 12
         written = 1
@@ -312,7 +315,7 @@ def run(x, rate, coefficients, fs, ns, tail, out):  # type: ignore[no-untyped-de
 
 
 @_jit()
-def finish(fs, ns, tail, out):  # type: ignore[no-untyped-def]
+def finish(rate, fs, ns, tail, out):  # type: ignore[no-untyped-def]
     """Close the open window at the last sample, because the supply ends here; return 1 if there was one."""
     at = ns[_N] - 1
     length = float(at - ns[_LAST]) - fs[_D]
@@ -322,5 +325,5 @@ def finish(fs, ns, tail, out):  # type: ignore[no-untyped-def]
     _reactive(fs, length)
     ns[_LAST], fs[_D] = at, 0.0
     fs[_LENGTH] += length
-    _emit(fs, ns, math.nan, out[0])
+    _emit(fs, ns, rate, math.nan, out[0])
     return 1

@@ -46,7 +46,7 @@ class Measurement:
     """The values of one window of whole cycles.
 
     ns: its length. live: the live quantities by LIVE_COLUMN, shape [..., len(LIVE)], with secondary amperes, NaN = not
-    available. whole: False for the window in which the meter found its first cycle; it counts, but is not shown.
+    available. whole: False for windows that began while the reference was settling; they count, but are not shown.
     """
 
     ns: int
@@ -166,7 +166,7 @@ class Metrology:
     def finish(self) -> list[Measurement]:
         """Close the open window at the last sample and start anew."""
         out = np.empty((1, kernel.ROW))
-        rows = kernel.finish(self._floats, self._integers, self._tail, out) if self._fed else 0
+        rows = kernel.finish(self.rate, self._floats, self._integers, self._tail, out) if self._fed else 0
         measurements = self._measurements(out[:rows])
         self.restart()
         return measurements
