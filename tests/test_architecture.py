@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "slave": WORDS | {"metrology", "energy", "modbus", "memory", "meter"},
     "host": WORDS | {"meter", "slave", "memory", "supply", "modbus"},
     "site": WORDS | {"modbus"},
-    "cli": WORDS | {"host", "site", "modbus"},
+    "cli": WORDS | {"host", "site", "modbus", "__init__"},
     "__main__": {"cli", "errors"},
     "__init__": WORDS | {"meter", "metrology", "site"},
 }

@@ -92,7 +92,7 @@ def test_toml_errors_name_file_and_line(tmp_path: Path) -> None:
     file = tmp_path / "site.toml"
     file.write_text("rate = 8000\n[[load]]\ncurrent = 1\nfoo = 2\n")
     for words in (("check", str(file)), (*RUN, "--supply", str(file), "--data", str(tmp_path / "d"))):
-        assert told(words).startswith(f"countis: {file}:4: load.foo: unknown key (allowed: phase, current")
+        assert told(words).startswith(f"countis: {file}:4: load.foo: unknown key (allowed: name, phase, current")
     file.write_bytes(b"\xff\xfe")
     assert "is not UTF-8" in told(("check", str(file)))
 
@@ -174,11 +174,11 @@ def test_run_says_where_to_connect_and_how_it_goes(tmp_path: Path) -> None:
     with Bus.open(f"rtu+tcp://{running.ready['rtu_tcp']}") as bus:
         assert bus[5].read("id.extended_name") == {"id.extended_name": "Countis E44"}
     assert running.process.stdout is not None
-    lines = [running.process.stdout.readline() for _ in range(9)]
+    lines = [running.process.stdout.readline() for _ in range(10)]
     code, out, err = stop(running)
     text = "".join(lines) + out
     assert (code, err) == (0, "")
-    assert "countis E44, address 5, CT 200/5" in text
+    assert "countis E44, address 5, CT 200/5, clock 20" in text
     assert f"-p {running.ready['tcp'].split(':')[1]} -a 5" in text
     assert f"-c 3 {running.ready['serial']}" in text
     assert re.search(
@@ -269,7 +269,7 @@ def test_every_command_and_option_has_a_help() -> None:
 def test_check_says_what_is_there(tmp_path: Path) -> None:
     file = tmp_path / "a.toml"
     file.write_text("[[load]]\ncurrent = 1\n")
-    assert "fine: 8000 samples per second, 50 Hz, 1 loads" in command("check", str(file)).stdout
+    assert "fine: 8000 samples per second, 50 Hz, loads: 1" in command("check", str(file)).stdout
     raw = tmp_path / "b.f32"
     raw.write_bytes(three_phase().read(100).astype("<f4").tobytes())
     file.write_text('rate = 4000\n[recording]\nfile = "b.f32"\nat_end = "off"\n')

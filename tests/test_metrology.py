@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from countis import E43, E44, Meter
 from countis.metrology.measurement import F, Measurement, Metrology, V
 from countis.quantities import LIVE_COLUMN
-from countis.supply import Load, Network, Supply, three_phase
+from countis.supply import Load, Network, Supply, steady, three_phase
 
 RATE = 8000
 
@@ -117,7 +117,7 @@ def test_a_missing_phase_leaves_the_sequence_open(volts: tuple[float, float, flo
 
 
 def test_all_phases_on_one_voltage_still_have_a_frequency() -> None:
-    meter = shown(Supply(Network(angles=(0.0, 0.0, 0.0)), [Load(1.0)]))
+    meter = shown(steady(Network(angles=(0.0, 0.0, 0.0)), [Load(1.0)]))
     assert number(meter, "f") == pytest.approx(50.0, abs=1e-4)
     assert meter["sequence"] is None
     assert number(meter, "U12") == pytest.approx(0.0, abs=1e-6)
@@ -125,7 +125,7 @@ def test_all_phases_on_one_voltage_still_have_a_frequency() -> None:
 
 
 def test_means_neutral_and_voltages_between_phases() -> None:
-    meter = shown(Supply(Network((230.0, 220.0, 240.0)), [Load(1.0, (0,)), Load(2.0, (1,)), Load(4.0, (2,))]), ct_primary=50)
+    meter = shown(steady(Network((230.0, 220.0, 240.0)), [Load(1.0, (0,)), Load(2.0, (1,)), Load(4.0, (2,))]), ct_primary=50)
     assert number(meter, "V") == pytest.approx(230.0)
     assert number(meter, "I") == pytest.approx(70 / 3)
     turned = np.exp(-2j * np.pi / 3 * np.arange(3))

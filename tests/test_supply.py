@@ -12,7 +12,7 @@ import pytest
 from countis import E44, Bus, Meter
 from countis.errors import SupplyError
 from countis.host.sources import open_source, recording, supply_plan
-from countis.supply import Load, Network, Supply, three_phase
+from countis.supply import Load, Network, steady, three_phase
 from countis.supply.network import FULL_SCALE_I, FULL_SCALE_V
 from countis.supply.profiles import PROFILES, factor
 from countis.supply.recordings import RawStream, Recording, comtrade, play
@@ -49,13 +49,13 @@ volts = 230
 def test_a_supply_file_is_what_it_says() -> None:
     plan = read_supply(WHOLE, "a.toml")
     supply = plan.build(ratio=10.0)
-    assert (supply.rate, supply.seed, supply.noise, supply.tariff_volts) == (6400.0, 7, 1e-4, 230.0)
-    first, second = supply.loads
+    assert (supply.rate, supply.seed, supply.state.front_end.noise, supply.tariff_volts) == (6400.0, 7, 1e-4, 230.0)
+    first, second = supply.state.loads
     assert first == Load(2.0, (1,), 60.0, True, {3: (0.1, -40.0)})
     assert second.phases == (0, 1, 2)
     assert second.angle == pytest.approx(-60.0)
     assert second.current == pytest.approx(690.0 / (690.0 * 0.5))
-    assert supply.network == Network((231.0, 229.0, 230.0), (0.0, -121.0, 119.0), 49.8, {5: (0.02, 30.0)})
+    assert supply.state.network == Network((231.0, 229.0, 230.0), (0.0, -121.0, 119.0), 49.8, {5: (0.02, 30.0)})
 
 
 def test_power_is_that_of_the_primary() -> None:
@@ -91,7 +91,7 @@ WRONG = [
     ("[[load]]\ncurrent = 1\npf = 0", 3, "load.pf", "-1..1 but 0"),
     ("[[load]]\npower = 100\nangle = 90", 3, "load.angle", "-89.9..89.9"),
     ("[[load]]\ncurrent = 1\ndirection = 'out'", 3, "load.direction", "import, export"),
-    ("[[load]]\ncurrent = 1\nprofile = 'factory'", 3, "load.profile", "steady, workshop, house, pv"),
+    ("[[load]]\ncurrent = 1\nprofile = 'factory'", 3, "load.profile", "steady, workshop, house, heat_pump, ev, pv"),
     ("[[load]]\ncurrent = 1\nprofile = [[5, 1], [4, 1]]", 3, "load.profile", "rising hours"),
     ("[[load]]\ncurrent = 1\nprofile = []", 3, "load.profile", "rising hours"),
     ("rate = 800\n[voltage]\nL1 = 230\nharmonics = { 9 = [0.1, 0] }", 4, "voltage.harmonics", "below 400 Hz"),
@@ -119,7 +119,7 @@ def test_what_is_wrong_is_told_with_line_and_key(text: str, line: int, key: str,
 
 def test_harmonics_count_from_the_voltage_s_zero_crossing() -> None:
     """By hand: V1 = √2·230·sin(ωt), I3 = √2·0.1·sin(3ωt − 40°), whatever the angle of the load."""
-    supply = Supply(Network(), [Load(1.0, (0,), 60.0, False, {3: (0.1, -40.0)})], rate=8000)
+    supply = steady(Network(), [Load(1.0, (0,), 60.0, False, {3: (0.1, -40.0)})], rate=8000)
     t = np.arange(400) / 8000
     w = 2 * np.pi * 50
     expected = np.sqrt(2) * (np.sin(w * t - np.pi / 3) + 0.1 * np.sin(3 * w * t - np.radians(40)))

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from countis import __version__
 from countis.errors import CountisError, SettingError
 from countis.modbus.tables import BLOCKS, ROWS, Row
 from countis.models import E44, MODELS
@@ -111,8 +112,9 @@ def _read(args: argparse.Namespace) -> int:
     elif args.csv:
         csv.writer(sys.stdout).writerows((("symbol", "value", "unit"), *((s, v, plan.unit(s)) for s, v in values.items())))
     else:
+        width = max(map(len, values))
         for symbol, value in values.items():
-            print(f"{symbol:12} {'----' if value is None else value} {plan.unit(symbol)}".rstrip())
+            print(f"{symbol:{width}} {'----' if value is None else f'{value} {plan.unit(symbol)}'}".rstrip())
     return 0
 
 
@@ -163,7 +165,10 @@ def _check(args: argparse.Namespace) -> int:
         )
     else:
         found.build(1.0)
-        print(f"{path}: fine: {found.rate:g} samples per second, {found.network.frequency:g} Hz, {len(found.loads)} loads")
+        state = found.states[0][1].state
+        changes = f", {len(found.states) - 1} changes" if len(found.states) > 1 else ""
+        what = f"{found.rate:g} samples per second, {state.network.frequency:g} Hz, loads: {len(state.loads)}{changes}"
+        print(f"{path}: fine: {what}")
     return 0
 
 
@@ -196,6 +201,7 @@ def _add_run(commands: Any) -> None:
 
 def _parser() -> _Parser:
     parser = _Parser(prog="countis", description="The COUNTIS E43/E44 energy meter in software.")
+    parser.add_argument("--version", action="version", version=f"countis {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     _add_run(commands)
     p = commands.add_parser("read", help="read a meter by symbol, real or virtual")

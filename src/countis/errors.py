@@ -29,7 +29,9 @@ class UnknownSymbol(CountisError, KeyError):
     """A symbol names nothing."""
 
     def __init__(self, symbol: str, known: Iterable[str]) -> None:
-        near = get_close_matches(symbol, list(known), n=3, cutoff=0.5)
+        names = list(known)
+        same = [name for name in names if name.lower() == symbol.lower()]
+        near = same or get_close_matches(symbol, names, n=3, cutoff=0.5)
         self.symbol = symbol
         meant = f", did you mean {', '.join(near)}?" if near else ""
         self.text = f"{symbol}: unknown symbol{meant} (allowed: see countis map)"

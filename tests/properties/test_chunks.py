@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from countis import E44, Meter
 from countis.metrology.measurement import Metrology
 from countis.modbus import pdu, rtu, tcp
-from countis.supply import Load, Network, Supply
+from countis.supply import Load, Network, Supply, steady
 
 RATE = 3200
 
@@ -21,7 +21,7 @@ def restless(seed: int, seconds: float = 3.0) -> NDArray[np.float64]:
     """A supply with everything in it: harmonics, noise, export, and a hole in which the voltage is gone."""
     network = Network((231.0, 229.0, 150.0), frequency=49.3, harmonics={5: (0.04, 30.0)})
     loads = [Load(2.0, angle=40.0, harmonics={3: (0.2, 10.0)}), Load(3.0, (1,), angle=-20.0, export=True)]
-    samples = Supply(network, loads, rate=RATE, noise=1e-4, seed=seed).read(int(seconds * RATE))
+    samples = steady(network, loads, rate=RATE, noise=1e-4, seed=seed).read(int(seconds * RATE))
     hole = len(samples) // 2
     samples[hole : hole + RATE // 2] = 0.0
     return samples
@@ -81,7 +81,7 @@ def test_time_in_two_steps_is_time_in_one(a: int, b: int, fed: int) -> None:
 def test_the_supply_makes_the_same_samples_in_any_chunks(first: int, sizes: list[int]) -> None:
     def supply() -> Supply:
         loads = [Load(1.0, harmonics={7: (0.1, 5.0)}, profile=((8.0, 0.1), (14.0, 1.0)))]
-        return Supply(Network(frequency=50.7), loads, rate=RATE, noise=1e-3, seed=3)
+        return steady(Network(frequency=50.7), loads, rate=RATE, noise=1e-3, seed=3)
 
     total = first + sum(sizes)
     source = supply()

@@ -22,7 +22,11 @@ _ALLOWED: Final = "COMTRADE .cfg beside its .dat, raw float32 as .f32 or .raw, -
 class Source(Protocol):
     """Samples with what else the supply says."""
 
-    tariff_volts: float
+    @property
+    def tariff_volts(self) -> float: ...
+
+    @property
+    def seconds(self) -> float: ...
 
     @property
     def rate(self) -> float: ...

@@ -75,8 +75,8 @@ class RemoteMeter:
         self._bus, self.address = bus, address
 
     def read(self, *symbols: str) -> dict[str, Value]:
-        """Read quantities, settings or identity by symbol, in the fewest requests; None = not available."""
-        chosen = plan.sources(symbols)
+        """Read quantities, settings or identity by symbol, the everyday ones without any; None = not available."""
+        chosen = plan.sources(symbols or plan.EVERYDAY)
         image: dict[int, int] = {}
         for start, count in plan.requests({row for rows in chosen.values() for row in rows}):
             image.update(enumerate(self._bus.read_words(self.address, start, count), start))

@@ -18,6 +18,7 @@ from countis.modbus.pdu import ERROR, READ, WRITE, WRITE_MANY
 
 _PARITIES: Final = {"N": serial.PARITY_NONE, "E": serial.PARITY_EVEN, "O": serial.PARITY_ODD}
 _WRITE_REPLY: Final = 8
+_TARGETS: Final = "a device path, tcp://HOST:PORT, rtu+tcp://HOST:PORT"
 
 
 class Line(Protocol):
@@ -84,7 +85,7 @@ class SerialLine:
             self._port = serial.Serial(path, baud, parity=_PARITIES[parity], stopbits=stop_bits, timeout=timeout)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error).split(":")[0]
-            raise BusError(f"{path}: cannot be opened: {reason} (allowed: a serial device)") from None
+            raise BusError(f"{path}: cannot be opened: {reason} (allowed: {_TARGETS})") from None
         self._silence = rtu.silence_ns(baud, 9 + stop_bits + (parity != "N")) / 1e9
 
     def exchange(self, address: int, request: bytes) -> bytes:
@@ -184,6 +185,6 @@ def open_line(target: str, *, baud: int = 38400, comset: str = "8N1", timeout: f
     if not separator:
         return SerialLine(target, baud, comset, timeout)
     if scheme not in ("tcp", "rtu+tcp"):
-        raise BusError(f"{target}: unknown kind of target (allowed: a device path, tcp://HOST:PORT, rtu+tcp://HOST:PORT)")
+        raise BusError(f"{target}: unknown kind of target (allowed: {_TARGETS})")
     host, port = parse_endpoint(rest, target)
     return TcpLine(host, port, timeout) if scheme == "tcp" else RtuTcpLine(host, port, timeout)

@@ -42,8 +42,13 @@ class Recording:
             out = self._samples[self._at : self._at + count]
             if self.at_end == "off" and len(out) < count:
                 out = np.concatenate((out, np.zeros((count - len(out), 6))))
-        self._at += count
+        self._at += len(out)
         return out
+
+    @property
+    def seconds(self) -> float:
+        """How much has been played."""
+        return self._at / self.rate
 
 
 class RawStream:
@@ -56,6 +61,12 @@ class RawStream:
         self.rate = rate
         self._pull = pull
         self._scale = np.array([v_scale] * 3 + [i_scale] * 3)
+        self._played = 0
+
+    @property
+    def seconds(self) -> float:
+        """How much has been played."""
+        return self._played / self.rate
 
     def read(self, count: int) -> Samples:
         """Return the next `count` samples, fewer at the end; a torn last sample is an error."""
@@ -67,6 +78,7 @@ class RawStream:
             data += part
         if len(data) % self._BYTES:
             raise SupplyError(f"raw samples: {len(data) % self._BYTES} bytes left over (allowed: 24 bytes a sample)")
+        self._played += len(data) // self._BYTES
         block: Samples = np.frombuffer(bytes(data), "<f4").reshape(-1, 6) * self._scale
         return block
 

@@ -27,10 +27,10 @@ def _mix(z):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def waves(first, cycles_per_sample, orders, phasors, out):  # type: ignore[no-untyped-def]
-    """Write samples first.. of the sum over orders k of re·sin(kωn) + im·cos(kωn) into `out` [n, 6].
+def waves(first, turns, cycles_per_sample, orders, phasors, out):  # type: ignore[no-untyped-def]
+    """Write samples first.. of the sum over orders k of re·sin(kθ) + im·cos(kθ) into `out` [n, 6].
 
-    phasors: [2, orders, 6], peak values; `first` must begin a PIECE, or lie inside the one that `out` begins in.
+    θ/2π = turns + sample × cycles_per_sample. phasors: [2, orders, 6], peak values.
     """
     n, h = out.shape[0], orders.shape[0]
     c, s, rc, rs = np.empty(h), np.empty(h), np.empty(h), np.empty(h)
@@ -42,8 +42,8 @@ def waves(first, cycles_per_sample, orders, phasors, out):  # type: ignore[no-un
     i = 0
     while i < n:
         for k in range(h):
-            turns = at * cycles_per_sample
-            phase = 2.0 * math.pi * ((turns - math.floor(turns)) * orders[k])
+            turned = turns + at * cycles_per_sample
+            phase = 2.0 * math.pi * ((turned - math.floor(turned)) * orders[k])
             c[k], s[k] = math.cos(phase), math.sin(phase)
             for _ in range(skip):
                 c[k], s[k] = c[k] * rc[k] - s[k] * rs[k], c[k] * rs[k] + s[k] * rc[k]
@@ -76,3 +76,23 @@ def add_noise(first, seed, scale, out):  # type: ignore[no-untyped-def]
             for part in range(4):
                 total += float((z >> np.uint64(16 * part)) & np.uint64(0xFFFF))
             out[i, ch] += ((total + 2.0) / 65536.0 - 2.0) / _SPREAD * scale[ch]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def add_switched(first, zero, cycles_per_sample, peak, lag, fired, on, off, out):  # type: ignore[no-untyped-def]
+    """Add a current that flows only from `fired` turns after each zero crossing on, in `on` cycles of every on + off.
+
+    A sample is the mean over its interval, as a converter takes it (a point sample would alias), with the droop of that mean
+    at the fundamental made good. zero: turns of the phase's voltage at sample 0 of the segment. out: one channel [n].
+    """
+    half = 0.5 * cycles_per_sample
+    droop = math.sin(math.pi * cycles_per_sample)
+    for i in range(out.shape[0]):
+        middle = zero + (first + i) * cycles_per_sample
+        k = math.floor((middle - half) * 2.0)
+        total = 0.0
+        for crossing in range(k, k + 2):
+            low, high = max(middle - half, crossing * 0.5 + fired), min(middle + half, crossing * 0.5 + 0.5)
+            if high > low and (crossing // 2) % (on + off) < on:
+                total += math.cos(2.0 * math.pi * (low - lag)) - math.cos(2.0 * math.pi * (high - lag))
+        out[i] += peak * total / (2.0 * droop)

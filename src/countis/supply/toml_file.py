@@ -1,25 +1,28 @@
-"""The supply TOML: text in, a Supply or a recording's plan out.
+"""The supply TOML: text in, a plan of states in time or of a recording out.
 
 Rule: a key that is not known, a wrong type and a value out of range are errors with file, line and what is allowed.
 """
 
 from __future__ import annotations
 
+import copy
 import itertools
-import re
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import cos, radians
 from typing import Any, Final
 
 from countis.errors import SupplyError
-from countis.supply.network import PHASES, Harmonics, Load, Network, Supply, angle_of
+from countis.supply.network import PHASES, FrontEnd, Harmonics, Load, Network, State, Wiring, angle_of
 from countis.supply.profiles import PROFILES, Points
+from countis.supply.source import Supply
+from countis.supply.synthesis import PIECE
+from countis.supply.toml_reader import Reader, Row, number, one_of, text, whole
 
-_Row = tuple[Any, Callable[[Any], Any], str]  # default, reader (ValueError, TypeError, KeyError: not possible), what is allowed
 CHANNELS: Final = ("V1", "V2", "V3", "I1", "I2", "I3")
 AT_END: Final = ("stop", "loop", "off")
+_RAMP_STEPS: Final = 2000
+_MOST_STATES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,114 +39,38 @@ class RecordingPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class StatePlan:
+    """A state whose loads may be given by their power in primary W, which needs the CT ratio."""
+
+    state: State
+    powers: tuple[float | None, ...]
+
+    def sized(self, ratio: float) -> State:
+        """Return the state behind CTs of a ratio."""
+        loads = tuple(
+            load if power is None else replace(load, current=power / ratio / _watts_per_ampere(load, self.state.network))
+            for load, power in zip(self.state.loads, self.powers, strict=True)
+        )
+        return replace(self.state, loads=loads)
+
+
+def _watts_per_ampere(load: Load, network: Network) -> float:
+    return (sum(network.volts[p] for p in load.phases) or 1.0) * cos(radians(load.angle))
+
+
+@dataclass(frozen=True, slots=True)
 class SupplyPlan:
-    """What a supply file says; `build` makes the source of samples."""
+    """What a supply file says; `build` makes the source of samples. states: (seconds from which on, state)."""
 
     rate: float
-    network: Network
-    loads: tuple[tuple[Load, float | None], ...]  # with a power in primary W instead of a current, where one is given
-    noise: float
     seed: int
-    tariff_volts: float
+    states: tuple[tuple[float, StatePlan], ...]
     recording: RecordingPlan | None
 
     def build(self, ratio: float, midnight: float = 43200.0) -> Supply:
         """Return the source for a meter whose CT ratio is `ratio`; `midnight`: seconds after midnight at its start."""
-        loads = [load if power is None else _sized(load, power / ratio, self.network) for load, power in self.loads]
-        return Supply(self.network, loads, rate=self.rate, noise=self.noise, seed=self.seed, tariff_volts=self.tariff_volts,
-                      midnight=midnight)  # fmt: skip
-
-
-def _sized(load: Load, watts: float, network: Network) -> Load:
-    """Give a load the current that takes `watts` at the nominal voltages of its phases."""
-    volts = sum(network.volts[p] for p in load.phases) * cos(radians(load.angle))
-    return replace(load, current=watts / volts)
-
-
-class _Reader:
-    """One TOML file; turns values into what they must be, or raises with their line."""
-
-    def __init__(self, text: str, name: str) -> None:
-        self.name, self.lines = name, text.splitlines()
-        try:
-            self.document: dict[str, Any] = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            found = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", str(error))
-            line = found.group(1) if found and found.group(1) else str(len(self.lines))
-            raise SupplyError(f"{name}:{line}: {str(error).split(' (at')[0]} (allowed: TOML)") from None
-
-    def line_of(self, table: str, number: int, key: str) -> int:
-        """Return the line of a key in the n-th table of that name, or of the table itself; 1 where it cannot be told."""
-        seen, inside, at = -1, table == "", 1
-        for count, line in enumerate(self.lines, 1):
-            header = re.match(r"\s*\[\[?\s*([\w.\-]+)\s*\]\]?", line)
-            if header:
-                seen += header.group(1) == table
-                inside = header.group(1) == table and seen == number
-                at = count if inside else at
-            elif inside and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[.=]", line):
-                return count
-        return at
-
-    def fail(self, table: str, number: int, key: str, wrong: str, allowed: str) -> SupplyError:
-        path = f"{table}.{key}" if table else key
-        return SupplyError(f"{self.name}:{self.line_of(table, number, key)}: {path}: {wrong} (allowed: {allowed})")
-
-    def table(self, values: Any, name: str, number: int, rows: Mapping[str, _Row]) -> dict[str, Any]:
-        """Check one table against its rows, by key."""
-        if not isinstance(values, dict):
-            raise self.fail("", 0, name, f"{values!r} is not a table", f"[{name}]")
-        for key in values:
-            if key not in rows:
-                raise self.fail(name, number, key, "unknown key", ", ".join(rows))
-        out = {}
-        for key, (default, read, allowed) in rows.items():
-            if key not in values:
-                out[key] = default
-                continue
-            try:
-                out[key] = read(values[key])
-            except (ValueError, TypeError, KeyError):
-                raise self.fail(name, number, key, f"{values[key]!r} is not possible", allowed) from None
-        return out
-
-
-def _number(low: float, high: float) -> Callable[[Any], float]:
-    def read(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise ValueError
-        return float(value)
-
-    return read
-
-
-def _whole(low: int, high: int) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError
-        return value
-
-    return read
-
-
-def _one_of(*allowed: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if value not in allowed:
-            raise ValueError
-        return str(value)
-
-    return read
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError
-    return value
-
-
-def _harmonics(value: Any) -> Harmonics:
-    order, ratio, degrees = _whole(2, 40), _number(0.0, 10.0), _number(-360.0, 360.0)
-    return {order(int(key)): (ratio(pair[0]), degrees(pair[1])) for key, pair in value.items() if _pair(pair)}
+        states = [(seconds, plan.sized(ratio)) for seconds, plan in self.states]
+        return Supply(states, rate=self.rate, seed=self.seed, midnight=midnight)
 
 
 def _pair(value: Any) -> bool:
@@ -152,14 +79,22 @@ def _pair(value: Any) -> bool:
     return True
 
 
-def _angles(value: Any) -> tuple[float, ...]:
-    if not isinstance(value, list) or len(value) != 3:
-        raise ValueError
-    return tuple(_number(-360.0, 360.0)(v) for v in value)
+def _harmonics(value: Any) -> Harmonics:
+    order, ratio, degrees = whole(2, 40), number(0.0, 10.0), number(-360.0, 360.0)
+    return {order(int(key)): (ratio(pair[0]), degrees(pair[1])) for key, pair in dict(value).items() if _pair(pair)}
+
+
+def _numbers(count: int, low: float, high: float) -> Any:
+    def read(value: Any) -> tuple[float, ...]:
+        if not isinstance(value, list) or len(value) != count:
+            raise ValueError
+        return tuple(number(low, high)(v) for v in value)
+
+    return read
 
 
 def _power_factor(value: Any) -> float:
-    if _number(-1.0, 1.0)(value) == 0.0:
+    if number(-1.0, 1.0)(value) == 0.0:
         raise ValueError
     return float(value)
 
@@ -167,102 +102,243 @@ def _power_factor(value: Any) -> float:
 def _profile(value: Any) -> Points:
     if isinstance(value, str):
         return PROFILES[value]
-    hour, factor = _number(0.0, 24.0), _number(0.0, 1000.0)
-    points = tuple((hour(p[0]), factor(p[1])) for p in value if _pair(p))
+    hour, factor = number(0.0, 24.0), number(0.0, 1000.0)
+    points = tuple((hour(p[0]), factor(p[1])) for p in list(value) if _pair(p))
     if not points or any(a[0] >= b[0] for a, b in itertools.pairwise(points)):
         raise ValueError
     return points
 
 
+def _phase_names(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list) or len(set(value)) != len(value):
+        raise ValueError
+    return tuple(PHASES.index(name) for name in value)
+
+
+def _two_phases(value: Any) -> tuple[int, ...]:
+    if len(phases := _phase_names(value)) != 2:
+        raise ValueError
+    return phases
+
+
+def _three_phases(value: Any) -> tuple[int, ...]:
+    if len(phases := tuple(PHASES.index(name) for name in list(value))) != 3:
+        raise ValueError
+    return phases
+
+
+def _burst(value: Any) -> tuple[int, int]:
+    cycles = whole(1, 10_000)
+    return (cycles(value[0]), cycles(value[1])) if _pair(value) else (1, 1)
+
+
 def _channels(value: Any) -> Mapping[str, str]:
     if not isinstance(value, dict) or any(key not in CHANNELS for key in value):
         raise ValueError
-    return {key: _text(name) for key, name in value.items()}
+    return {key: text(name) for key, name in value.items()}
 
 
 def _as_is(value: Any) -> Any:
     return value
 
 
-_VOLTS: Final[_Row] = (230.0, _number(0.0, 1000.0), "0..1000 V")
-_HARMONICS: Final[_Row] = ({}, _harmonics, "order 2..40 = [ratio 0..10, degrees]")
-_TOP: Final[dict[str, _Row]] = {
-    "rate": (8000.0, _number(800, 50_000), "800..50000 samples per second"),
-    "frequency": (50.0, _number(0.0, 400.0), "0..400 Hz"),
-    "seed": (1, _whole(0, 2**31), "a whole number from 0 on"),
-    "noise": (0.0, _number(0.0, 0.1), "0..0.1 of full scale"),
-    **{name: ({} if name != "load" else [], _as_is, "a table") for name in ("voltage", "load", "tariff", "recording")},
+_VOLTS: Final[Row] = (230.0, number(0.0, 1000.0), "0..1000 V")
+_HARMONICS: Final[Row] = ({}, _harmonics, "order 2..40 = [ratio 0..10, degrees]")
+_TABLES: Final = ("voltage", "wiring", "front_end", "tariff", "recording")
+_TOP: Final[dict[str, Row]] = {
+    "rate": (8000.0, number(800, 50_000), "800..50000 samples per second"),
+    "frequency": (50.0, number(0.0, 400.0), "0..400 Hz"),
+    "seed": (1, whole(0, 2**31), "a whole number from 0 on"),
+    "noise": (0.0, number(0.0, 0.1), "0..0.1 of full scale"),
+    **{name: ({}, _as_is, f"[{name}]") for name in _TABLES},
+    **{name: ([], _as_is, f"[[{name}]]") for name in ("load", "event")},
 }
-_VOLTAGE: Final[dict[str, _Row]] = {
+_VOLTAGE: Final[dict[str, Row]] = {
     **dict.fromkeys(PHASES, _VOLTS),
-    "angle": ((0.0, -120.0, 120.0), _angles, "three angles in degrees"),
+    "angle": ((0.0, -120.0, 120.0), _numbers(3, -360.0, 360.0), "three angles in degrees"),
     "harmonics": _HARMONICS,
 }
-_LOAD: Final[dict[str, _Row]] = {
-    "phase": ("all", _one_of("all", *PHASES), "all, L1, L2, L3"),
-    "current": (None, _number(0.0, 200.0), "0..200 A on the secondary"),
-    "power": (None, _number(0.0, 1e9), "0..1e9 W on the primary"),
-    "angle": (None, _number(-360.0, 360.0), "-360..360 degrees"),
+_LOAD: Final[dict[str, Row]] = {
+    "name": (None, text, "a name for events"),
+    "phase": ("all", one_of("all", *PHASES), "all, L1, L2, L3"),
+    "current": (None, number(0.0, 200.0), "0..200 A on the secondary"),
+    "power": (None, number(0.0, 1e9), "0..1e9 W on the primary"),
+    "angle": (None, number(-360.0, 360.0), "-360..360 degrees"),
     "pf": (None, _power_factor, "-1..1 but 0; + lagging, - leading"),
-    "direction": ("import", _one_of("import", "export"), "import, export"),
+    "direction": ("import", one_of("import", "export"), "import, export"),
     "harmonics": _HARMONICS,
     "profile": (PROFILES["steady"], _profile, f"{', '.join(PROFILES)}, or [[hour, factor], …] with rising hours"),
+    "fired": (0.0, number(0.0, 179.0), "0..179 degrees after the zero crossing"),
+    "burst": (None, _burst, "[cycles on, cycles off]"),
 }
-_TARIFF: Final[dict[str, _Row]] = {"volts": (0.0, _number(0.0, 300.0), "0..300 V")}
-_RECORDING: Final[dict[str, _Row]] = {
-    "file": (None, _text, "a file"),
+_WIRING: Final[dict[str, Row]] = {
+    "missing": ((), _phase_names, "a list of L1, L2, L3"),
+    "swapped": ((), _two_phases, "two of L1, L2, L3"),
+    "ct": ((0, 1, 2), _three_phases, 'the phase of each CT, e.g. ["L2", "L1", "L3"]'),
+    "reversed": ((), _phase_names, "a list of L1, L2, L3"),
+    "neutral": ("ok", one_of("ok", "lost"), "ok, lost"),
+}
+_SIX_ONES, _SIX_ZEROS = (1.0,) * 6, (0.0,) * 6
+_FRONT_END: Final[dict[str, Row]] = {
+    "gain": (_SIX_ONES, _numbers(6, 0.0, 10.0), "six factors 0..10, V1 V2 V3 I1 I2 I3"),
+    "offset": (_SIX_ZEROS, _numbers(6, -1000.0, 1000.0), "six offsets in V and A"),
+    "phase": (_SIX_ZEROS, _numbers(6, -90.0, 90.0), "six lags in degrees of the fundamental"),
+    "bits": (None, whole(8, 32), "8..32"),
+}
+_TARIFF: Final[dict[str, Row]] = {"volts": (0.0, number(0.0, 300.0), "0..300 V")}
+_EVENT: Final[dict[str, Row]] = {
+    "at": (None, number(0.0, 1e9), "seconds from 0 on"),
+    "for": (None, number(0.0, 1e9), "seconds, or nothing for good"),
+    "over": (0.0, number(0.0, 1e6), "seconds that a ramp takes"),
+    "set": (None, lambda value: dict(value), '{ "voltage.L1" = 161.0, … }'),
+}
+_RECORDING: Final[dict[str, Row]] = {
+    "file": (None, text, "a file"),
     "channels": ({}, _channels, f"{', '.join(CHANNELS)} = names of the recording's channels"),
-    "v_scale": (1.0, _number(-1e6, 1e6), "-1e6..1e6"),
-    "i_scale": (1.0, _number(-1e6, 1e6), "-1e6..1e6"),
-    "from": (0.0, _number(0.0, 1e9), "seconds from 0 on"),
-    "to": (None, _number(0.0, 1e9), "seconds after from"),
-    "at_end": ("stop", _one_of(*AT_END), ", ".join(AT_END)),
+    "v_scale": (1.0, number(-1e6, 1e6), "-1e6..1e6"),
+    "i_scale": (1.0, number(-1e6, 1e6), "-1e6..1e6"),
+    "from": (0.0, number(0.0, 1e9), "seconds from 0 on"),
+    "to": (None, number(0.0, 1e9), "seconds after from"),
+    "at_end": ("stop", one_of(*AT_END), ", ".join(AT_END)),
 }
 
 
-def read_supply(text: str, name: str) -> SupplyPlan:
+def read_supply(content: str, name: str) -> SupplyPlan:
     """Read a supply file; SupplyError with file, line, key and what is allowed."""
-    reader = _Reader(text, name)
+    reader = Reader(content, name)
     top = reader.table(reader.document, "", 0, _TOP)
+    for key in ("load", "event"):
+        if not isinstance(top[key], list):
+            raise reader.fail("", 0, key, "not a list of tables", f"[[{key}]]")
+    recording = _recording(reader, top["recording"]) if top["recording"] != {} else None
+    first = _state(reader, reader.document, top["rate"])
+    states = ((0.0, first), *_later_states(reader, top["event"], top["rate"]))
+    return SupplyPlan(top["rate"], top["seed"], states, recording)
+
+
+def _state(reader: Reader, document: Mapping[str, Any], rate: float) -> StatePlan:
+    """Read everything that a supply is at one time."""
+    top = reader.table({k: v for k, v in document.items() if k != "event"}, "", 0, _TOP)
     voltage = reader.table(top["voltage"], "voltage", 0, _VOLTAGE)
     network = Network(tuple(voltage[p] for p in PHASES), voltage["angle"], top["frequency"], voltage["harmonics"])
+    loads = [_load(reader, index, values) for index, values in enumerate(top["load"])]
+    wired = reader.table(top["wiring"], "wiring", 0, _WIRING)
+    order = [0, 1, 2]
+    if wired["swapped"]:
+        a, b = wired["swapped"]
+        order[a], order[b] = b, a
+    wiring = Wiring(
+        wired["missing"], (order[0], order[1], order[2]), wired["ct"], wired["reversed"], wired["neutral"] == "lost"
+    )
+    front = reader.table(top["front_end"], "front_end", 0, _FRONT_END)
+    front_end = FrontEnd(front["gain"], front["offset"], front["phase"], top["noise"], front["bits"])
     tariff = reader.table(top["tariff"], "tariff", 0, _TARIFF)
-    if not isinstance(top["load"], list):
-        raise reader.fail("", 0, "load", "not a list of tables", "[[load]]")
-    loads = tuple(_load(reader, number, values) for number, values in enumerate(top["load"]))
-    recording = _recording(reader, top["recording"]) if top["recording"] != {} else None
-    plan = SupplyPlan(top["rate"], network, loads, top["noise"], top["seed"], tariff["volts"], recording)
-    for where, harmonics in _all_harmonics(network, loads):
-        if any(order * network.frequency >= plan.rate / 2 for order in harmonics):
-            raise reader.fail(*where, "harmonics", "above half of the rate", f"below {plan.rate / 2:g} Hz")
-    return plan
+    state = State(network, tuple(load for load, _ in loads), wiring, front_end, tariff["volts"])
+    for table, index, harmonics in (
+        ("voltage", 0, network.harmonics),
+        *(("load", n, x.harmonics) for n, (x, _) in enumerate(loads)),
+    ):
+        if any(k * network.frequency >= rate / 2 for k in harmonics):
+            raise reader.fail(table, index, "harmonics", "above half of the rate", f"below {rate / 2:g} Hz")
+    return StatePlan(state, tuple(power for _, power in loads))
 
 
-def _all_harmonics(
-    network: Network, loads: tuple[tuple[Load, float | None], ...]
-) -> Iterator[tuple[tuple[str, int], Harmonics]]:
-    yield ("voltage", 0), network.harmonics
-    for number, (load, _) in enumerate(loads):
-        yield ("load", number), load.harmonics
-
-
-def _load(reader: _Reader, number: int, values: Any) -> tuple[Load, float | None]:
-    row = reader.table(values, "load", number, _LOAD)
+def _load(reader: Reader, index: int, values: Any) -> tuple[Load, float | None]:
+    row = reader.table(values, "load", index, _LOAD)
     for one, other in (("current", "power"), ("angle", "pf")):
         if row[one] is not None and row[other] is not None:
-            raise reader.fail("load", number, other, f"given beside {one}", f"{one} or {other}")
+            raise reader.fail("load", index, other, f"given beside {one}", f"{one} or {other}")
     if row["current"] is None and row["power"] is None:
-        raise reader.fail("load", number, "current", "missing", "current or power")
+        raise reader.fail("load", index, "current", "missing", "current or power")
+    if row["harmonics"] and (row["fired"] or row["burst"]):
+        raise reader.fail("load", index, "harmonics", "of a fired or bursting load", "none: its switching makes them")
     angle = angle_of(row["pf"]) if row["pf"] is not None else row["angle"] or 0.0
     if row["power"] is not None and not -89.9 <= angle <= 89.9:
-        raise reader.fail("load", number, "angle", "no power at 90 degrees and beyond", "-89.9..89.9 with power")
+        raise reader.fail("load", index, "angle", "no power at 90 degrees and beyond", "-89.9..89.9 with power")
     phases = (0, 1, 2) if row["phase"] == "all" else (PHASES.index(row["phase"]),)
     current = row["current"] if row["current"] is not None else 0.0
-    load = Load(current, phases, angle, row["direction"] == "export", row["harmonics"], row["profile"])
-    return load, row["power"]
+    export = row["direction"] == "export"
+    return Load(current, phases, angle, export, row["harmonics"], row["profile"], row["fired"], row["burst"]), row["power"]
 
 
-def _recording(reader: _Reader, values: Any) -> RecordingPlan:
+@dataclass(frozen=True, slots=True)
+class _Event:
+    index: int
+    at: float
+    until: float
+    over: float
+    set: dict[str, Any]
+
+
+def _events(reader: Reader, values: list[Any]) -> list[_Event]:
+    events = []
+    for index, table in enumerate(values):
+        row = reader.table(table, "event", index, _EVENT)
+        for key in ("at", "set"):
+            if row[key] is None:
+                raise reader.fail("event", index, key, "missing", _EVENT[key][2])
+        until = float("inf") if row["for"] is None else row["at"] + row["for"]
+        events.append(_Event(index, row["at"], until, row["over"], row["set"]))
+    return events
+
+
+def _later_states(reader: Reader, values: list[Any], rate: float) -> list[tuple[float, StatePlan]]:
+    """Return the states that events make, each from its time on."""
+    events = _events(reader, values)
+    times = {time for event in events for time in (event.at, event.until) if time != float("inf")}
+    middle: dict[float, float] = {}  # start of a step of a ramp -> the time whose values it has
+    for event in events:
+        step = max(PIECE / rate, event.over / _RAMP_STEPS)
+        for k in range(int(event.over / step) if event.over else 0):
+            middle[event.at + k * step] = event.at + (k + 0.5) * step
+        times |= {*middle, event.at + event.over}
+    if len(times) > _MOST_STATES:
+        raise SupplyError(f"{reader.name}: {len(times)} changes (allowed: up to {_MOST_STATES})")
+    return [(time, _state_at(reader, events, time, middle.get(time, time), rate)) for time in sorted(times)]
+
+
+def _state_at(reader: Reader, events: list[_Event], time: float, value_time: float, rate: float) -> StatePlan:
+    document = copy.deepcopy({k: v for k, v in reader.document.items() if k != "event"})
+    active = [event for event in events if event.at <= time < event.until]
+    for event in active:
+        share = 1.0 if event.over == 0.0 else min(1.0, (value_time - event.at) / event.over)
+        for path, value in event.set.items():
+            _set(reader, event, document, path, value, share)
+    try:
+        return _state(reader, document, rate)
+    except SupplyError as error:
+        if not active:
+            raise
+        told = str(error).split(": ", 1)[1]
+        raise SupplyError(f"{reader.name}:{reader.line_of('event', active[-1].index, 'set')}: event.set: {told}") from None
+
+
+def _set(reader: Reader, event: _Event, document: dict[str, Any], path: str, value: Any, share: float) -> None:
+    """Put a value at a path of the document; a share below 1 is on the way there from what it was."""
+    *tables, key = path.split(".")
+    place: Any = document
+    rows: Mapping[str, Row] = _TOP
+    if tables[:1] == ["load"] and len(tables) == 2:
+        loads = document.get("load", [])
+        names = [str(load.get("name", n)) if isinstance(load, dict) else "" for n, load in enumerate(loads, 1)]
+        if tables[1] not in names:
+            raise reader.fail("event", event.index, "set", f"no load {tables[1]!r}", ", ".join(names) or "a load first")
+        place, rows = loads[names.index(tables[1])], _LOAD
+    elif len(tables) == 1 and tables[0] in _TABLES[:-1]:
+        place = document.setdefault(tables[0], {})
+        rows = {"voltage": _VOLTAGE, "wiring": _WIRING, "front_end": _FRONT_END, "tariff": _TARIFF}[tables[0]]
+    if (tables and place is document) or key not in rows or (not tables and key not in ("frequency", "noise")):
+        allowed = "frequency, noise, voltage.…, load.NAME.…, wiring.…, front_end.…, tariff.volts"
+        raise reader.fail("event", event.index, "set", f"nothing to set at {path!r}", allowed)
+    before = place.get(key, rows[key][0])
+    if share < 1.0:
+        if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in (before, value)):
+            raise reader.fail("event", event.index, "over", f"{path} is no number", "numbers that go from one to the other")
+        value = before + (value - before) * share
+    place[key] = value
+
+
+def _recording(reader: Reader, values: Any) -> RecordingPlan:
     row = reader.table(values, "recording", 0, _RECORDING)
     if row["file"] is None:
         raise reader.fail("recording", 0, "file", "missing", "a file")

@@ -1,0 +1,68 @@
+"""What `countis run` prints: where to connect, how it goes, how it ended."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, TextIO
+
+from countis.meter import Meter
+
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # the meter's clock knows no zone; UTC only serves the sum
+
+
+def own_command() -> str:
+    """Return how this command can be called again from here."""
+    path = Path(sys.argv[0])
+    return "countis" if shutil.which("countis") == str(path.resolve()) or path.name != "countis" else str(path)
+
+
+def _number(value: object, digits: int, unit: str) -> str:
+    return f"{value:.{digits}f} {unit}".rstrip() if isinstance(value, int | float) else f"---- {unit}".rstrip()
+
+
+def status(meter: Meter, requests: int, notes: Iterable[str] = ()) -> str:
+    """Return the line that `run` prints each second."""
+    power, energy = meter["P"], meter["Ea+"]
+    kilo = power / 1000 if isinstance(power, float) else None
+    kwh = energy / 1000 if isinstance(energy, float) else None
+    return "  ".join((
+        f"V {_number(meter['V'], 1, 'V')}", f"I {_number(meter['I'], 2, 'A')}", f"P {_number(kilo, 2, 'kW')}",
+        f"PF {_number(meter['PF'], 3, '')}", f"f {_number(meter['f'], 2, 'Hz')}",
+        f"Ea+ {_number(kwh, 3 if kwh is not None and kwh < 100 else 1, 'kWh')}", f"T{meter['tariff']}",
+        f"{requests} requests", *(f"{phase} missing" for phase in meter.missing), *notes,
+    ))  # fmt: skip
+
+
+def show(line: str, out: TextIO) -> None:
+    """Print a status line: over the last one on a terminal, cut to its width; else below it."""
+    if out.isatty():
+        print(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end="", file=out, flush=True)
+    else:
+        print(line, file=out, flush=True)
+
+
+def greeting(meter: Meter, ports: Mapping[str, str | None], memory: Path, changed: Iterable[str] = ()) -> str:
+    """Return what `run` prints when everything answers: where to connect, and lines ready to copy."""
+    s, command = meter.settings, own_command()
+    address, baud = s["address"], s["baud"]
+    parity = {"N": "none", "E": "even", "O": "odd"}[str(s["parity"])]
+    read, what = "-0 -1 -t 4:int -B -r 50514 -c 3", "  # U12 U23 U31 in 0.01 V"
+    clock = (_EPOCH + timedelta(seconds=meter.clock)).strftime("%Y-%m-%d %H:%M")
+    lines = [f"countis {meter.model.name}, address {address}, CT {s['ct_primary']}/{s['ct_secondary']}, clock {clock}"]
+    lines += [f"  memory   {memory}", *(f"  changed  {text}" for text in changed)]
+    if (serial := ports["serial"]) is not None:
+        lines.append(f"  RTU      {serial}  {baud} 8{s['parity']}{s['stop_bits']}")
+        lines.append(f"    mbpoll -m rtu -a {address} -b {baud} -P {parity} {read} {serial}{what}")
+    if (tcp := ports["tcp"]) is not None:
+        host, port = tcp.rsplit(":", 1)
+        lines.append(f"  TCP      {tcp}")
+        lines.append(f"    mbpoll -m tcp -p {port} -a {address} {read} {host}{what}")
+        lines.append(f"    {command} read tcp://{tcp} {address} U12 V1 I1 P PF f Ea+")
+    if (rtu_tcp := ports["rtu_tcp"]) is not None:
+        lines.append(f"  RTU/TCP  {rtu_tcp}")
+        lines.append(f"    {command} read rtu+tcp://{rtu_tcp} {address}")
+    return "\n".join(lines)
