@@ -40,6 +40,8 @@ def check(meter: Meter, command: Command) -> Refusal | None:
                 return Refusal(Reason.SEALED, f"{symbol}: the meter is sealed (allowed: after breaking the seal)")
             if symbol == "sealed" and value == 1 and not meter.model.mid:
                 return Refusal(Reason.VALUE, f"sealed: the {meter.model.name} has no seal (allowed: E44)")
+            if symbol == "wires" and value == 3 and meter.model.mid:
+                return Refusal(Reason.VALUE, f"wires: the {meter.model.name} measures four (allowed: 4, or an E43)")
             try:
                 row.check(value)
             except SettingError as error:
@@ -94,6 +96,8 @@ def _set(meter: Meter, symbol: str, value: Value) -> None:
         meter.row[Layout.led_pending] = int(meter.row[Layout.led_pending]) * meter.ct[0] // ct[0]
     elif symbol == "tariff_control":
         follow_input(meter)
+    elif symbol == "wires":
+        meter.set_rate(meter.rate)  # the open window is counted as it was wired
 
 
 def follow_input(meter: Meter) -> None:

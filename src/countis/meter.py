@@ -41,6 +41,8 @@ from countis.metrology.measurement import (
     Q,
     S,
     combine,
+    energy_columns,
+    supply_share,
 )
 from countis.models import E44, Model, pulse_weight
 from countis.quantities import (
@@ -99,6 +101,8 @@ class Meter:
         self.changes = self.setting_changes = 0  # count what moved, for whoever keeps a copy
         self.slave = Slave(self)
         self._second: list[Measurement] = []
+        self.powered = True
+        self._turning_ns = 0  # for how long L1–N has been too low while powered, or high enough while not
         self._sequences = {Page.HOT: 0, Page.SETTINGS: 0}
         self._saved_settings = -1
         self._unsaved_records: list[tuple[int, Record]] = []
@@ -149,15 +153,8 @@ class Meter:
         events = self._end_feed()
         if ns <= 0:
             return events
-        self._second.clear()
-        self.live[:] = np.nan
         self._rest(self.now + ns)
-        self.row[Layout.time] = self.now
-        periods.turn(self.row)
-        events += self.keep(load_curve.add(self.row, 0, 0, self.period, self.ct))
-        self.row[Layout.demand_broken] = 1
-        self.changes += 1
-        return events
+        return events + self._dark(ns)
 
     def set_rate(self, rate: float) -> None:
         """Take samples at another rate from now on; SettingError outside 800..50 000 per second."""
@@ -165,7 +162,7 @@ class Meter:
             raise SettingError(f"rate: {rate:g} samples per second is not possible (allowed: {MIN_RATE}..{MAX_RATE})")
         self._end_feed()
         self.rate = float(rate)
-        self._metrology = Metrology(self.model, self.rate)
+        self._metrology = Metrology(self.model, self.rate, int(self.settings["wires"]))
 
     def _rest(self, now: int) -> None:
         """Stand at `now` with no sample taken."""
@@ -203,18 +200,44 @@ class Meter:
 
     def _publish(self) -> None:
         """Show the second that has passed (decision 31); a meter that has just started shows nothing yet."""
-        if any(m.whole for m in self._second):
+        if self.powered and any(m.whole for m in self._second):
             self.live = combine(self._second, self.model)
             self.live[_CT_COLUMNS] *= self.ratio
             self._second = []
             self.changes += 1
 
+    def _supplied(self, m: Measurement) -> bool:
+        """Follow the voltage the meter lives on; tell whether this window is counted (decision 16)."""
+        share = supply_share(m.live, self.model)
+        turning = share < self.model.off_below if self.powered else share > self.model.on_above
+        self._turning_ns = self._turning_ns + m.ns if turning else 0
+        if self._turning_ns < (self.model.hold_up_ns if self.powered else self.model.start_up_ns):
+            return self.powered
+        self.powered, self._turning_ns = not self.powered, 0
+        return False
+
+    def _dark(self, ns: int) -> list[Event]:
+        """Let time pass in which nothing is measured: the clock goes on, the running record will be incomplete."""
+        self._second.clear()
+        self.live[:] = np.nan
+        self.row[Layout.time] += ns
+        periods.turn(self.row)
+        events = self.keep(load_curve.add(self.row, 0, 0, self.period, self.ct))
+        self.row[Layout.demand_broken] = 1
+        self.changes += 1
+        return events
+
     def _count(self, m: Measurement) -> list[Event]:
         row, live = self.row, m.live
+        if not self._supplied(m):
+            return self._dark(m.ns)
         start = int(row[Layout.time])
-        p, q, s = gated(live[P_PHASES], live[Q_PHASES], live[S_PHASES], self.model.start_va)
+        p, q, s = (energy_columns(live, phases) for phases in (P_PHASES, Q_PHASES, S_PHASES))
+        p, q, s = gated(p, q, s, self.model.start_va)
         remainders = row[Layout.remainders].reshape(-1, 3)
         d, remainders[...] = increments(p, q, s, m.ns, self.ratio, remainders)
+        if self.settings["wires"] == 3:
+            d[:, :SUM] = 0  # two wattmeters know no phases
         row[Layout.time] = start + m.ns
         periods.turn(row, before=1)
         registers.add(row, d, m.ns)

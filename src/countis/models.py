@@ -34,6 +34,10 @@ class Model:
     pulse_ns: int = 50_000_000  # decision 11
     pause_ns: int = 50_000_000  # decision 11
     missing_below: float = 0.2  # of Un, decision 17
+    off_below: float = 0.5  # of Un at L1–N: self-supplied, decision 16; levels and times assumed
+    on_above: float = 0.6
+    hold_up_ns: int = 500_000_000
+    start_up_ns: int = 1_000_000_000
     start_va: float = 0.1  # gate per phase, secondary VA: 1 mA at 0.8 Un is 0.18 VA; assumed (decision 14)
 
 

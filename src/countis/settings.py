@@ -59,6 +59,7 @@ _ROWS: Final = (
             source="manual §9.1.1; default assumed"),
     Setting("demand_period", "demand and load-curve period", 900, DEMAND_PERIODS, unit="s",
             source="table V201.255 57355; default assumed"),
+    Setting("wires", "wires of the network, 3 on an E43 only", 4, (4, 3), source="manual §4.6.1, decision 27"),
     Setting("sealed", "terminal cover sealed", 0, (0, 1), source="manual §7, decision 13"),
     Setting("user_lock", "USER lock of address and clock", 0, (0, 1), source="table V201.255; unlocking assumed"),
     Setting("serial_number", "serial number", "", None, source="table V201.255 50008; text form assumed"),

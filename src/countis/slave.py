@@ -87,8 +87,8 @@ class Slave:
         self._clock: dict[str, int] = {}  # parts written and not yet in force (decision 40)
 
     def rtu(self, frame: bytes) -> bytes:
-        """Answer one RTU frame; b"" is silence: wrong CRC, another address, broadcast."""
-        if not rtu.is_whole(frame) or len(frame) > rtu.MAX_FRAME:
+        """Answer one RTU frame; b"" is silence: wrong CRC, another address, broadcast, no power."""
+        if not self._meter.powered or not rtu.is_whole(frame) or len(frame) > rtu.MAX_FRAME:
             return b""
         address, request = frame[0], frame[1:-2]
         if address == rtu.BROADCAST:
@@ -108,8 +108,8 @@ class Slave:
             self._write(parsed)
 
     def pdu(self, request: bytes) -> bytes:
-        """Answer one request; always a well-formed reply, but b"" to no bytes at all."""
-        if not request:
+        """Answer one request; always a well-formed reply, but b"" to no bytes at all, and without power."""
+        if not request or not self._meter.powered:
             return b""
         try:
             parsed = pdu.parse_request(request)

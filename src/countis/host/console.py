@@ -29,11 +29,12 @@ def status(meter: Meter, requests: int, notes: Iterable[str] = ()) -> str:
     power, energy = meter["P"], meter["Ea+"]
     kilo = power / 1000 if isinstance(power, float) else None
     kwh = energy / 1000 if isinstance(energy, float) else None
+    troubles = [*([] if meter.powered else ["no power at L1-N"]), *(f"{phase} missing" for phase in meter.missing), *notes]
     return "  ".join((
         f"V {_number(meter['V'], 1, 'V')}", f"I {_number(meter['I'], 2, 'A')}", f"P {_number(kilo, 2, 'kW')}",
         f"PF {_number(meter['PF'], 3, '')}", f"f {_number(meter['f'], 2, 'Hz')}",
         f"Ea+ {_number(kwh, 3 if kwh is not None and kwh < 100 else 1, 'kWh')}", f"T{meter['tariff']}",
-        f"{requests} requests", *(f"{phase} missing" for phase in meter.missing), *notes,
+        f"{requests} requests", *troubles,
     ))  # fmt: skip
 
 
@@ -50,19 +51,19 @@ def greeting(meter: Meter, ports: Mapping[str, str | None], memory: Path, change
     s, command = meter.settings, own_command()
     address, baud = s["address"], s["baud"]
     parity = {"N": "none", "E": "even", "O": "odd"}[str(s["parity"])]
-    read, what = "-0 -1 -t 4:int -B -r 50514 -c 3", "  # U12 U23 U31 in 0.01 V"
+    read, what = "-0 -1 -t 4:int -B -r 50514 -c 3", "mbpoll reads U12 U23 U31 in 0.01 V"
     clock = (_EPOCH + timedelta(seconds=meter.clock)).strftime("%Y-%m-%d %H:%M")
     lines = [f"countis {meter.model.name}, address {address}, CT {s['ct_primary']}/{s['ct_secondary']}, clock {clock}"]
     lines += [f"  memory   {memory}", *(f"  changed  {text}" for text in changed)]
     if (serial := ports["serial"]) is not None:
-        lines.append(f"  RTU      {serial}  {baud} 8{s['parity']}{s['stop_bits']}")
-        lines.append(f"    mbpoll -m rtu -a {address} -b {baud} -P {parity} {read} {serial}{what}")
+        lines.append(f"  RTU      {serial}  {baud} 8{s['parity']}{s['stop_bits']}, {what}")
+        lines.append(f"mbpoll -m rtu -a {address} -b {baud} -P {parity} {read} {serial}")
     if (tcp := ports["tcp"]) is not None:
         host, port = tcp.rsplit(":", 1)
-        lines.append(f"  TCP      {tcp}")
-        lines.append(f"    mbpoll -m tcp -p {port} -a {address} {read} {host}{what}")
-        lines.append(f"    {command} read tcp://{tcp} {address} U12 V1 I1 P PF f Ea+")
+        lines.append(f"  TCP      {tcp}, {what}")
+        lines.append(f"mbpoll -m tcp -p {port} -a {address} {read} {host}")
+        lines.append(f"{command} read tcp://{tcp} {address} U12 V1 I1 P PF f Ea+")
     if (rtu_tcp := ports["rtu_tcp"]) is not None:
         lines.append(f"  RTU/TCP  {rtu_tcp}")
-        lines.append(f"    {command} read rtu+tcp://{rtu_tcp} {address}")
+        lines.append(f"{command} read rtu+tcp://{rtu_tcp} {address}")
     return "\n".join(lines)

@@ -38,10 +38,10 @@ class Desk:
             return self.meter.rtu(frame)
 
     def tcp(self, envelope: tcp.Envelope) -> bytes:
-        """Answer a TCP request; another unit than ours gets what a gateway would say."""
+        """Answer a TCP request; another unit, or a meter without power, gets what a gateway would say."""
         with self.lock:
             self.requests += 1
-            if envelope.unit not in (*_ANY_UNIT, self.meter.settings["address"]):
+            if envelope.unit not in (*_ANY_UNIT, self.meter.settings["address"]) or not self.meter.powered:
                 reply = pdu.exception(envelope.pdu[0], pdu.Code.GATEWAY_TARGET)
             else:
                 reply = self.meter.pdu(envelope.pdu)

@@ -37,7 +37,11 @@ _SQUARED: Final = [*range(U_PAIRS.start, U_PAIRS.stop), *range(V_PHASES.start, V
 _AVERAGED: Final = [*range(P_PHASES.start, P_PHASES.stop), *range(Q_PHASES.start, Q_PHASES.stop)]
 
 # Below this share of S the sign of Q says nothing about lead or lag: PF is 1.000 either way. Assumed.
+_SQRT3: Final = 3.0**0.5
 _Q_DEAD_BAND: Final = 1e-3
+_OF_PHASES: Final = [*range(V_PHASES.start, V_PHASES.stop), V, IN, *(
+    column for phases in (P_PHASES, Q_PHASES, S_PHASES, PF_PHASES) for column in range(phases.start, phases.stop)
+)]  # fmt: skip
 _ROTATION_SURE: Final = 0.3  # of V², a balanced system has 2.6; assumed
 
 
@@ -78,7 +82,23 @@ class Measurement:
         return cls(round(seconds * 1e9), live)
 
 
-def measure(rows: Floats, model: Model) -> Floats:
+def supply_share(live: Floats, model: Model) -> float:
+    """Return the share of its nominal voltage the meter lives on: of L1–N, or of L1–L2 with three wires."""
+    volts = float(live[V_PHASES.start])
+    return float(live[U_PAIRS.start]) / (_SQRT3 * model.un) if np.isnan(volts) else volts / model.un
+
+
+def energy_columns(live: Floats, phases: slice) -> Floats:
+    """Return what is counted of P, Q or S by phase [..., 3]; with three wires the total stands in the first place."""
+    values = live[..., phases]
+    if not np.isnan(values[..., 0]).any():
+        return values
+    total = np.zeros_like(values)
+    total[..., 0] = live[..., phases.start - 1]
+    return total
+
+
+def measure(rows: Floats, model: Model, wires: int = 4) -> Floats:
     """Turn window rows of the kernel [k, ROW] into live values [k, len(LIVE)], secondary."""
     live = np.full((len(rows), len(LIVE_COLUMN)), np.nan)
     root = np.sqrt(np.maximum(rows[:, kernel.SQUARES : kernel.ACTIVE], 0.0))
@@ -94,11 +114,21 @@ def measure(rows: Floats, model: Model) -> Floats:
     low, high = model.f_range
     live[:, F] = np.where((f >= low) & (f <= high), f, np.nan)
     _derive(live, model)
-    rotation, mean = rows[:, kernel.ROTATION], live[:, V] ** 2
+    rotation, mean = rows[:, kernel.ROTATION], live[:, U] ** 2 / 3.0
     missing = (live[:, V_PHASES] < model.missing_below * model.un).any(axis=1)
+    if wires == 3:
+        missing = (live[:, U_PAIRS] < model.missing_below * model.un * _SQRT3).any(axis=1)
+        _forget_phases(live, model)
     sure = ~missing & (np.abs(rotation) > _ROTATION_SURE * mean)
     live[:, SEQUENCE] = np.where(sure, np.where(rotation > 0, 123.0, 132.0), np.nan)
     return live
+
+
+def _forget_phases(live: Floats, model: Model) -> None:
+    """Leave what two wattmeters know (decision 27): S is that of the mean voltage and current, which is assumed."""
+    live[..., S] = _SQRT3 * live[..., U] * live[..., I]
+    live[..., PF] = _power_factor(live[..., P], live[..., Q], live[..., S], model)
+    live[..., _OF_PHASES] = np.nan
 
 
 def _derive(live: Floats, model: Model) -> None:
@@ -109,11 +139,15 @@ def _derive(live: Floats, model: Model) -> None:
     live[..., I] = live[..., I_PHASES].mean(axis=-1)
     for total, phases in ((P, P_PHASES), (Q, Q_PHASES), (S, S_PHASES)):
         live[..., total] = live[..., phases].sum(axis=-1)
-    p, q, s = live[..., P : P + 4], live[..., Q : Q + 4], live[..., S : S + 4]
+    live[..., PF : PF + 4] = _power_factor(live[..., P : P + 4], live[..., Q : Q + 4], live[..., S : S + 4], model)
+
+
+def _power_factor(p: Floats, q: Floats, s: Floats, model: Model) -> Floats:
+    """Return P/S: + lagging, − leading; NaN where there is too little of it to say (decision 7)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         pf = np.minimum(np.abs(p) / s, 1.0)
     leading = (p * q < 0) & (np.abs(q) > _Q_DEAD_BAND * s)
-    live[..., PF : PF + 4] = np.where(s >= model.start_va, np.where(leading, -pf, pf), np.nan)
+    return np.where(s >= model.start_va, np.where(leading, -pf, pf), np.nan)
 
 
 def combine(windows: Sequence[Measurement], model: Model) -> Floats:
@@ -134,6 +168,9 @@ def combine(windows: Sequence[Measurement], model: Model) -> Floats:
     live[F] = float((stack[known, F] * weights[known]).sum() / weights[known].sum()) if known.any() else np.nan
     live[SEQUENCE] = stack[-1, SEQUENCE]
     _derive(live, model)
+    if np.isnan(live[V]):  # three wires
+        live[[P, Q]] = np.tensordot(weights, stack[:, [P, Q]], 1)
+        _forget_phases(live, model)
     return live
 
 
@@ -143,8 +180,8 @@ class Metrology:
     rate: samples per second, 800..50 000; accuracy is promised from 3200 on. State is carried, so chunks do not matter.
     """
 
-    def __init__(self, model: Model, rate: float) -> None:
-        self.model, self.rate = model, float(rate)
+    def __init__(self, model: Model, rate: float, wires: int = 4) -> None:
+        self.model, self.rate, self.wires = model, float(rate), wires
         self._coefficients = kernel.band_pass(self.rate)
         self.restart()
 
@@ -159,6 +196,9 @@ class Metrology:
         if len(samples) == 0:
             return []
         self._fed = True
+        if self.wires == 3:
+            samples = samples.copy()
+            samples[:, :3] -= samples[:, 2:3]  # voltages against L3; the third is nothing then
         out = np.empty((int(len(samples) * kernel.MOST_ROWS / self.rate) + 3, kernel.ROW))
         rows = kernel.run(samples, self.rate, self._coefficients, self._floats, self._integers, self._tail, out)
         return self._measurements(out[:rows])
@@ -174,7 +214,7 @@ class Metrology:
     def _measurements(self, rows: Floats) -> list[Measurement]:
         if len(rows) == 0:
             return []
-        live = measure(rows, self.model)
+        live = measure(rows, self.model, self.wires)
         made = []
         for k, row in enumerate(rows):
             # The whole part of an edge is an integer, so the time of an edge is exact to a nanosecond for centuries.
