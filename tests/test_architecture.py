@@ -39,7 +39,7 @@ CORE = [room for room in MAY_IMPORT if room not in ("host", "site", "cli", "__ma
 FORBIDDEN = {"asyncio", "socket", "serial", "time", "random", "os", "pathlib", "threading", "logging", "datetime", "secrets"}
 LIBRARIES = {"numpy", "fastcrc"}
 COMPILED = {"metrology/kernel.py", "supply/synthesis.py"}
-READS_COMTRADE = {"supply/recordings.py"}
+READS_COMTRADE = {"supply/comtrade_file.py"}
 
 
 def modules() -> Iterator[tuple[str, Path]]:

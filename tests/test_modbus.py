@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from countis import E44, Meter
 from countis.errors import BusError, UnknownSymbol
 from countis.modbus import pdu, rtu, tcp, words
 from countis.modbus.tables import BLOCKS, ROWS, Row
@@ -51,9 +52,11 @@ def test_requests_behind_each_other_are_all_heard() -> None:
         assert len(rtu.SlaveFramer({5}, timed=timed).receive(many)) == 4
 
 
-def test_a_stream_skips_requests_for_others_and_breaks_on_noise() -> None:
+def test_a_stream_parts_requests_by_length_and_breaks_on_noise() -> None:
     framer = rtu.SlaveFramer({5}, timed=False)
-    assert framer.receive(rtu.frame(6, pdu.read_request(50514, 2)) + V1) == [V1]
+    other = rtu.frame(6, pdu.read_request(50514, 2))
+    assert framer.receive(other + V1) == [other, V1]  # the slave is silent to the first
+    assert Meter(E44).rtu(other) == b""
     assert not framer.broken
     assert framer.receive(b"\x05\x03\x00\x00\x00\x01\x00\x00" + V1) == []
     assert framer.broken

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from countis import E44, Bus, Meter
+from countis import E44, Meter
 from countis.errors import SupplyError
-from countis.host.sources import open_source, recording, supply_plan
+from countis.host.sources import supply_plan
 from countis.supply import Load, Network, steady, three_phase
 from countis.supply.network import FULL_SCALE_I, FULL_SCALE_V
 from countis.supply.profiles import PROFILES, factor
-from countis.supply.recordings import RawStream, Recording, comtrade, play
-from countis.supply.toml_file import RecordingPlan, read_supply
-
-RELAY = Path(__file__).resolve().parents[2] / "shared" / "data" / "comtrade" / "feeder-fault.cfg"
+from countis.supply.toml_file import read_supply
 
 WHOLE = """
 rate = 6400
@@ -161,122 +156,3 @@ def test_the_workshop_lives_with_import_and_export() -> None:
     assert 2000 < float(str(powers[3])) < 8000
     assert float(str(powers[10])) > 10_000
     assert float(str(powers[13])) < -3000
-
-
-# recordings
-
-
-def relay() -> tuple[str, bytes]:
-    if not RELAY.exists():
-        assert not os.environ.get("CI"), f"{RELAY.name} must stand beside the clone"
-        pytest.skip("the relay's recording does not stand beside the clone")
-    return RELAY.read_text(), RELAY.with_suffix(".dat").read_bytes()
-
-
-def test_the_relay_s_recording_against_its_own_magnitudes() -> None:
-    """Ratios of V1, V2, V3 over Modbus within two counts; the relay's magnitudes are those of the cycle before."""
-    cfg, dat = relay()
-    plan = RecordingPlan(RELAY.name, {}, v_scale=3.93, i_scale=1.0, start=0.0, end=0.28, at_end="loop")
-    samples, rate = comtrade(cfg, dat, plan.channels, RELAY.name)
-    assert rate == pytest.approx(800.2, abs=0.05)
-    meter = Meter(E44, rate=rate)
-    meter.feed(play(samples, rate, plan, RELAY.name), seconds=10)
-    volts = Bus.loopback(meter)[5].read("V1", "V2", "V3", "f", "sequence")
-    named = {"M1": "SRC 1  Vag Mag", "M2": "SRC 1  Vbg Mag", "M3": "SRC 1  Vcg Mag"}
-    magnitudes, _ = comtrade(cfg, dat, {"V1": named["M1"], "V2": named["M2"], "V3": named["M3"]}, RELAY.name)
-    m = magnitudes[16:224, :3].mean(axis=0)
-    v = [float(str(volts[f"V{k}"])) for k in (1, 2, 3)]
-    assert 225 < v[0] < 235
-    assert abs(v[1] - v[0] * m[1] / m[0]) <= 0.02
-    assert abs(v[2] - v[0] * m[2] / m[0]) <= 0.02
-    assert volts["sequence"] == 123
-    assert volts["f"] == pytest.approx(50.0, abs=0.1)
-
-
-def test_the_recording_table_plays_the_relay(tmp_path: Path) -> None:
-    relay()
-    file = tmp_path / "feeder.toml"
-    file.write_text(
-        f'[recording]\nfile = "{RELAY}"\nchannels = {{ V1 = "F5-VA", V2 = "F6-VB", V3 = "F7-VC", I1 = "F1-IA" }}\n'
-        'v_scale = 4.0\nfrom = 0.0\nto = 0.28\nat_end = "loop"\n'
-    )
-    source = open_source(file, None, 1.0, 0.0, None, 1.0, 1.0)
-    assert source.read(2000).shape == (2000, 6)
-    block = source.read(1000)
-    assert np.sqrt((block[:, 0] ** 2).mean()) == pytest.approx(235, abs=2)
-    assert np.array_equal(block[:224], block[224:448])
-
-
-@pytest.mark.parametrize(
-    ("change", "wrong"),
-    [
-        (lambda cfg, dat: (cfg.replace("24A", "2400A"), dat), "allowed: COMTRADE"),
-        (lambda cfg, dat: (cfg, dat[:1000]), "allowed"),
-        (lambda cfg, dat: ("", dat), "allowed: COMTRADE"),
-        (lambda cfg, dat: ("nonsense\n\n\n", dat), "allowed: COMTRADE"),
-    ],
-)
-def test_broken_comtrade_is_one_line(change, wrong: str) -> None:  # type: ignore[no-untyped-def]
-    cfg, dat = change(*relay())
-    with pytest.raises(SupplyError, match=wrong) as error:
-        comtrade(cfg, dat, {}, "x.cfg")
-    assert "\n" not in str(error.value)
-
-
-def test_channels_that_are_not_there() -> None:
-    cfg, dat = relay()
-    with pytest.raises(SupplyError, match=r"no channel 'nope' for V2 \(allowed: F1-IA, "):
-        comtrade(cfg, dat, {"V2": "nope"}, "x.cfg")
-
-
-@pytest.mark.parametrize(("start", "end"), [(0.0, 1e6), (5.0, None)])
-def test_parts_beyond_the_recording(start: float, end: float | None) -> None:
-    with pytest.raises(SupplyError, match=r"allowed: 0\.\.1 s"):
-        play(np.zeros((8000, 6)), 8000, RecordingPlan("x", {}, start=start, end=end), "x.raw")
-
-
-def test_what_comes_after_the_end() -> None:
-    samples = np.arange(60.0).reshape(10, 6)
-    stop, loop, off = (Recording(samples, 8000, at_end) for at_end in ("stop", "loop", "off"))
-    assert [len(stop.read(7)) for _ in range(3)] == [7, 3, 0]
-    assert loop.read(25)[20:].tolist() == samples[:5].tolist()
-    assert off.read(12)[10:].tolist() == [[0.0] * 6] * 2
-
-
-def test_raw_float32_plays_like_the_supply_it_came_from(tmp_path: Path) -> None:
-    samples = three_phase(230, 2.0, 0.8).read(24_000)
-    path = tmp_path / "field.f32"
-    path.write_bytes(samples.astype("<f4").tobytes())
-    direct, played = Meter(E44), Meter(E44)
-    direct.feed(samples)
-    played.feed(recording(RecordingPlan("field.f32", {}), tmp_path, 8000), seconds=3)
-    assert played["P"] == pytest.approx(direct["P"], rel=1e-7)
-    assert played["Ea+"] == pytest.approx(direct["Ea+"], rel=1e-6)
-
-
-def test_a_stream_comes_in_any_pieces_and_must_not_end_inside_a_sample() -> None:
-    samples = three_phase().read(100).astype("<f4")
-    data = samples.tobytes()
-    pieces = iter([data[:7], data[7:1000], data[1000:], b"", b""])
-    stream = RawStream(lambda n: next(pieces), v_scale=2.0)
-    assert np.array_equal(stream.read(100), samples * np.array([2.0] * 3 + [1.0] * 3))
-    assert len(stream.read(1)) == 0
-    torn = iter([data[:25], b""])
-    with pytest.raises(SupplyError, match="24 bytes a sample"):
-        RawStream(lambda n: next(torn)).read(2)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "wrong"),
-    [
-        ("a.f32", b"x" * 25, "allowed: 24 bytes a sample"),
-        ("a.f32", b"", "allowed: 24 bytes a sample"),
-        ("a.f32", np.full(6, np.nan, "<f4").tobytes(), "sample 0 is not a number"),
-        ("a.mp3", b"x", "unknown kind of recording"),
-        ("a.cfg", b"x", "No such file"),
-    ],
-)
-def test_bad_recordings_are_one_line(tmp_path: Path, name: str, content: bytes, wrong: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(SupplyError, match=wrong):
-        recording(RecordingPlan(name, {}), tmp_path, 8000)

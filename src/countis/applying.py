@@ -87,12 +87,14 @@ def carry_out(meter: Meter, command: Command) -> None:
 
 
 def _set(meter: Meter, symbol: str, value: Value) -> None:
-    before, ct = meter.period, meter.ct
+    before, ct, ratio = meter.period, meter.ct, meter.ratio
     meter.settings[symbol] = value
     meter.setting_changes += 1
-    if symbol == "demand_period":
-        _cut_record(meter, before, meter.clock)
-    elif symbol == "ct_primary":  # what the LED has pending stays the same part of a flash
+    if symbol in ("demand_period", "ct_primary", "ct_secondary"):
+        _cut_record(meter, before, ct, meter.clock)
+    if symbol in ("ct_primary", "ct_secondary"):
+        meter.scale_currents(meter.ratio / ratio)
+    if symbol == "ct_primary":  # what the LED has pending stays the same part of a flash
         meter.row[Layout.led_pending] = int(meter.row[Layout.led_pending]) * meter.ct[0] // ct[0]
     elif symbol == "tariff_control":
         follow_input(meter)
@@ -113,13 +115,13 @@ def _set_clock(meter: Meter, seconds: int) -> None:
     before = meter.clock
     meter.row[Layout.clock_zero] = zero
     if moved:
-        _cut_record(meter, meter.period, before)
+        _cut_record(meter, meter.period, meter.ct, before)
 
 
-def _cut_record(meter: Meter, period: int, clock: int) -> None:
-    """Close the running record of `period` seconds as incomplete, at the clock that was in force until now."""
+def _cut_record(meter: Meter, period: int, ct: tuple[int, int], clock: int) -> None:
+    """Close the running record as incomplete, with the period, CTs and clock that were in force until now."""
     following = load_curve.clock_ns(meter.row) // (meter.period * SECOND)
-    record = load_curve.close(meter.row, period, meter.ct, following, cut=clock)
+    record = load_curve.close(meter.row, period, ct, following, cut=clock)
     meter.keep([] if record is None else [record])
 
 

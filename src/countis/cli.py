@@ -11,17 +11,21 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from countis import __version__
 from countis.errors import CountisError, SettingError
 from countis.modbus.tables import BLOCKS, ROWS, Row
-from countis.models import E44, MODELS
+from countis.models import E44, MAX_RATE, MIN_RATE, MODELS
 from countis.quantities import QUANTITIES
 from countis.settings import SETTINGS, Value, setting
 from countis.site import Bus, plan
 from countis.site.line import parse_comset, parse_endpoint
 
+if TYPE_CHECKING:
+    from countis.host.sources import Raw
+
+RAW_FORMATS: Final = ("f32", "f64", "s16", "s24", "s32")
 _MAP_COLUMNS: Final = ("address", "words", "type", "unit", "access", "block", "symbol", "source", "description")
 
 
@@ -55,13 +59,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Value]:
     """Return the settings that the flags of `run` give."""
     out: dict[str, Value] = {}
     if args.ct is not None:
-        primary, slash, secondary = args.ct.partition("/")
-        if not slash:
-            raise SettingError(f"--ct: {args.ct!r} is not possible (allowed: PRIMARY/SECONDARY, 1..12000 / 1 or 5)")
-        out["ct_primary"], out["ct_secondary"] = (
-            _setting("--ct", "ct_primary", primary),
-            _setting("--ct", "ct_secondary", secondary),
-        )
+        out["ct_primary"], out["ct_secondary"] = _ct(args.ct)
     if args.comset is not None:
         out["parity"], out["stop_bits"] = parse_comset(args.comset)
     for option, symbol in (
@@ -78,6 +76,25 @@ def _settings(args: argparse.Namespace) -> dict[str, Value]:
     return out
 
 
+def _ct(text: str) -> tuple[Value, Value]:
+    primary, slash, secondary = text.partition("/")
+    if not slash:
+        raise SettingError(f"--ct: {text!r} is not possible (allowed: PRIMARY/SECONDARY, 1..12000 / 1 or 5)")
+    return _setting("--ct", "ct_primary", primary), _setting("--ct", "ct_secondary", secondary)
+
+
+def _raw(args: argparse.Namespace) -> Raw:
+    """Return how raw samples are to be taken."""
+    from countis.host.sources import Raw
+
+    if not MIN_RATE <= args.rate <= MAX_RATE:
+        raise _Usage(f"--rate: {args.rate:g} is not possible (allowed: {MIN_RATE}..{MAX_RATE})")
+    for option, scale in (("--v-scale", args.v_scale), ("--i-scale", args.i_scale)):
+        if not 0.0 < abs(scale) <= 1e6:
+            raise _Usage(f"{option}: {scale:g} is not possible (allowed: up to 1e6, not 0)")
+    return Raw(args.rate, args.format, args.v_scale, args.i_scale)
+
+
 def _run(args: argparse.Namespace) -> int:
     from countis.host.run import Options, run  # loads numba, which the other commands need not wait for
 
@@ -90,18 +107,27 @@ def _run(args: argparse.Namespace) -> int:
     model = MODELS[args.model] if args.model is not None else None
     data = Path(args.data) if args.data is not None else _state_folder() / (model or E44).name
     options = Options(
-        model=model, settings=_settings(args), data=data, serial=None if args.serial == "none" else args.serial,
-        tcp=_endpoint(args.tcp, "--tcp"), rtu_tcp=_endpoint(args.rtu_tcp, "--rtu-tcp"),
-        supply=Path(args.supply) if args.supply is not None else None, recording=args.recording, rate=args.rate,
-        v_scale=args.v_scale, i_scale=args.i_scale, speed=args.speed,
+        model=model,
+        settings=_settings(args),
+        data=data,
+        serial=None if args.serial == "none" else args.serial,
+        tcp=_endpoint(args.tcp, "--tcp"),
+        rtu_tcp=_endpoint(args.rtu_tcp, "--rtu-tcp"),
+        supply=Path(args.supply) if args.supply is not None else None,
+        recording=args.recording,
+        raw=_raw(args),
+        speed=args.speed,
         ready_file=Path(args.ready_file) if args.ready_file is not None else None,
-    )  # fmt: skip
+    )
     return run(options, E44)
 
 
 def _read(args: argparse.Namespace) -> int:
     symbols = args.symbol or plan.EVERYDAY
     plan.sources(symbols)  # an unknown symbol is told before anything is sent
+    if not (math.isfinite(args.timeout) and 0.0 < args.timeout <= 3600.0):
+        raise _Usage(f"--timeout: {args.timeout:g} is not possible (allowed: above 0, up to 3600 s)")
+    _setting("--baud", "baud", str(args.baud))
     if args.address not in range(256):
         raise SettingError(f"address: {args.address} is not possible (allowed: 1..247; 0 or 255 on TCP)")
     with Bus.open(args.target, baud=args.baud, comset=args.comset, timeout=args.timeout) as bus:
@@ -153,13 +179,32 @@ def _map(args: argparse.Namespace) -> int:
     return 0
 
 
+def _record(args: argparse.Namespace) -> int:
+    from countis.host.record import record
+    from countis.host.sources import supply_plan
+
+    plan_ = supply_plan(Path(args.supply) if args.supply is not None else None)
+    if plan_.recording is not None:
+        raise SettingError(f"--supply {args.supply}: is a recording already (allowed: a supply of voltages and loads)")
+    primary, secondary = _ct(args.ct)
+    print(record(plan_.build(int(primary) / int(secondary)), args.seconds, Path(args.out)))
+    return 0
+
+
+def _probe(args: argparse.Namespace) -> int:
+    from countis.host.record import probe
+
+    print(probe(Path(args.file), _raw(args)))
+    return 0
+
+
 def _check(args: argparse.Namespace) -> int:
-    from countis.host.sources import recording, supply_plan
+    from countis.host.sources import Raw, recording, supply_plan
 
     path = Path(args.file)
     found = supply_plan(path)
     if found.recording is not None:
-        source = recording(found.recording, path.parent, found.rate)
+        source = recording(found.recording, path.parent, Raw(found.rate))
         print(
             f"{path}: fine: recording {found.recording.file}, {source.rate:g} samples per second, then {found.recording.at_end}"
         )
@@ -170,6 +215,13 @@ def _check(args: argparse.Namespace) -> int:
         what = f"{found.rate:g} samples per second, {state.network.frequency:g} Hz, loads: {len(state.loads)}{changes}"
         print(f"{path}: fine: {what}")
     return 0
+
+
+def _add_raw(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--rate", type=float, default=8000.0, metavar="N", help="samples per second of raw input; default 8000")
+    p.add_argument("--format", choices=tuple(RAW_FORMATS), default="f32", help="of raw input, little-endian; default f32")
+    p.add_argument("--v-scale", type=float, default=1.0, metavar="X", help="recording to volts at the terminals")
+    p.add_argument("--i-scale", type=float, default=1.0, metavar="X", help="recording to amperes on the secondary")
 
 
 def _add_run(commands: Any) -> None:
@@ -189,11 +241,11 @@ def _add_run(commands: Any) -> None:
     p.add_argument("--web", default="127.0.0.1:8044", metavar="HOST:PORT|none", help="web page; accepted, not served yet")
     p.add_argument("--supply", metavar="FILE.toml", help="what the meter is wired to; default: a small workshop with a PV roof")
     p.add_argument(
-        "--recording", metavar="FILE|-", help="COMTRADE .cfg or raw float32; - reads raw float32 from standard input"
+        "--recording",
+        metavar="FILE|-",
+        help="COMTRADE .cfg, .wav, .csv, raw; - reads raw samples or a WAV from standard input",
     )
-    p.add_argument("--rate", type=float, metavar="N", help="samples per second of raw input; default 8000")
-    p.add_argument("--v-scale", type=float, default=1.0, metavar="X", help="recording to volts at the terminals")
-    p.add_argument("--i-scale", type=float, default=1.0, metavar="X", help="recording to amperes on the secondary")
+    _add_raw(p)
     p.add_argument("--speed", type=float, default=1.0, metavar="X", help="meter time to host time")
     p.add_argument("--ready-file", metavar="FILE", help="written as JSON once every port answers")
     p.set_defaults(call=_run)
@@ -219,6 +271,16 @@ def _parser() -> _Parser:
     p.add_argument("--format", choices=("table", "csv", "json", "md"), default="table", help="how to print it")
     p.add_argument("--assumed", action="store_true", help="only what no source backs")
     p.set_defaults(call=_map)
+    p = commands.add_parser("record", help="write what a supply makes as COMTRADE, WAV, CSV or raw float32")
+    p.add_argument("--supply", metavar="FILE.toml", help="the supply; default: the workshop")
+    p.add_argument("--seconds", type=float, required=True, metavar="N", help="how much of it")
+    p.add_argument("--out", required=True, metavar="FILE", help="by its ending: .cfg .wav .csv .f32")
+    p.add_argument("--ct", default="200/5", metavar="P/S", help="for loads given in primary W; default %(default)s")
+    p.set_defaults(call=_record)
+    p = commands.add_parser("probe", help="say what is in a recording and propose a channel map")
+    p.add_argument("file", metavar="FILE", help="COMTRADE .cfg, .wav, .csv or raw")
+    _add_raw(p)
+    p.set_defaults(call=_probe)
     p = commands.add_parser("check", help="check a supply file")
     p.add_argument("file", metavar="FILE.toml", help="the file")
     p.set_defaults(call=_check)

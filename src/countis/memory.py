@@ -87,7 +87,12 @@ def record_write(number: int, record: Record) -> Write:
     """Return the write of load-curve record `number`, counted from 0."""
     mean = min(record.mean_mw, _LOST - 1) if record.mean_mw >= 0 else _LOST
     body = _RECORD.pack(record.time % 2**32, mean, record.period, record.incomplete)
-    return RING_OFFSET + number % load_curve.CAPACITY * _RECORD_SIZE, body + _CRC.pack(crc32(body))
+    return RING_OFFSET + number % load_curve.CAPACITY * _RECORD_SIZE, body + _record_crc(number, body)
+
+
+def _record_crc(number: int, body: bytes) -> bytes:
+    """Return the CRC of a record and its number, so that one of another turn of the ring is known for what it is."""
+    return _CRC.pack(crc32(number.to_bytes(8, "little") + body))
 
 
 def image(contents: Contents) -> bytes:
@@ -139,10 +144,11 @@ def _read_settings(payload: bytes) -> tuple[Model, dict[str, Value]]:
 
 def _read_ring(data: bytes, written: int) -> NDArray[np.int64]:
     ring = np.zeros((load_curve.CAPACITY, 4), np.int64)
-    for place in range(min(written, load_curve.CAPACITY)):
+    for number in range(max(0, written - load_curve.CAPACITY), written):
+        place = number % load_curve.CAPACITY
         body = data[place * _RECORD_SIZE : (place + 1) * _RECORD_SIZE]
         time, mean, period, incomplete = _RECORD.unpack_from(body)
-        whole = crc32(body[: _RECORD.size]) == _CRC.unpack_from(body, _RECORD.size)[0]
+        whole = _record_crc(number, body[: _RECORD.size]) == body[_RECORD.size :]
         ring[place] = (time, period, incomplete, mean if mean != _LOST else -1) if whole else (0, 0, 1, -1)
     return ring
 

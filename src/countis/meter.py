@@ -15,11 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countis import applying, memory
-from countis.commands import (
-    Command,
-    Refusal,
-    SetSetting,
-)
+from countis.commands import Command, Reason, Refusal, SetSetting
 from countis.energy import load_curve, periods, pulse, registers
 from countis.energy.increment import gated, increments
 from countis.energy.load_curve import SECOND, LoadCurve, Record
@@ -44,7 +40,7 @@ from countis.metrology.measurement import (
     energy_columns,
     supply_share,
 )
-from countis.models import E44, Model, pulse_weight
+from countis.models import E44, MAX_RATE, MIN_RATE, Model, pulse_weight
 from countis.quantities import (
     COUNTED_COLUMN,
     LIVE,
@@ -56,8 +52,6 @@ from countis.quantities import (
 from countis.settings import FACTORY, SETTINGS, Value, setting
 from countis.slave import Firmware, Slave
 
-MIN_RATE: Final = 800
-MAX_RATE: Final = 50_000
 _T1_BELOW, _T2_FROM = 20.0, 80.0  # V on the tariff input; between them it keeps what it was (decision 34)
 
 
@@ -119,10 +113,11 @@ class Meter:
         """Take samples and count what they carry.
 
         samples: [n, 6] of V1 V2 V3 (V) and I1 I2 I3 (secondary A) at `rate`, or a source of them and how many seconds.
-        Returns pulses and records in order. Raises SupplyError on NaN, another shape or another rate; nothing is counted then.
+        Returns pulses and records, window by window. Raises
+        SupplyError on NaN, another shape or another rate; nothing is counted then.
         """
         if isinstance(samples, np.ndarray):
-            return self._feed(_checked(samples))
+            return self._feed(self._converted(samples))
         if seconds is None:
             raise SupplyError("feed: a source needs seconds=")
         if samples.rate != self.rate:
@@ -133,7 +128,7 @@ class Meter:
             block = samples.read(min(left, int(self.rate)))
             if len(block) == 0:
                 break
-            events += self._feed(_checked(block))
+            events += self._feed(self._converted(block))
             left -= len(block)
         return events
 
@@ -156,13 +151,14 @@ class Meter:
         self._rest(self.now + ns)
         return events + self._dark(ns)
 
-    def set_rate(self, rate: float) -> None:
-        """Take samples at another rate from now on; SettingError outside 800..50 000 per second."""
+    def set_rate(self, rate: float) -> list[Event]:
+        """Take samples at another rate from now on; the open window is counted. SettingError outside 800..50 000 per second."""
         if not MIN_RATE <= rate <= MAX_RATE:
             raise SettingError(f"rate: {rate:g} samples per second is not possible (allowed: {MIN_RATE}..{MAX_RATE})")
-        self._end_feed()
+        events = self._end_feed()
         self.rate = float(rate)
         self._metrology = Metrology(self.model, self.rate, int(self.settings["wires"]))
+        return events
 
     def _rest(self, now: int) -> None:
         """Stand at `now` with no sample taken."""
@@ -180,6 +176,17 @@ class Meter:
         self._rest(self.now)
         self.row[Layout.time] = self.now
         return events
+
+    def _converted(self, samples: NDArray[Any]) -> NDArray[np.float64]:
+        """Return samples as the converter takes them: finite, and clipped at its full scale (decision 44)."""
+        if samples.ndim != 2 or samples.shape[1] != 6:
+            raise SupplyError(f"samples: shape {samples.shape} is not possible (allowed: n rows of V1 V2 V3 I1 I2 I3)")
+        block = np.asarray(samples, np.float64)
+        if not np.isfinite(block).all():
+            bad = int(np.argwhere(~np.isfinite(block))[0][0])
+            raise SupplyError(f"samples: sample {bad} is not a number (allowed: finite volts and amperes)")
+        peak = np.sqrt(2.0) * np.array([self.model.v_clip] * 3 + [self.model.i_clip] * 3)
+        return np.ascontiguousarray(np.clip(block, -peak, peak))
 
     def _feed(self, samples: NDArray[np.float64]) -> list[Event]:
         events: list[Event] = []
@@ -222,8 +229,10 @@ class Meter:
         self.live[:] = np.nan
         self.row[Layout.time] += ns
         periods.turn(self.row)
-        events = self.keep(load_curve.add(self.row, 0, 0, self.period, self.ct))
         self.row[Layout.demand_broken] = 1
+        events = self.keep(load_curve.add(self.row, 0, 0, self.period, self.ct))
+        on_the_stroke = load_curve.clock_ns(self.row) % (self.period * SECOND) == 0
+        self.row[Layout.demand_broken] = 0 if on_the_stroke else 1
         self.changes += 1
         return events
 
@@ -293,10 +302,16 @@ class Meter:
         exact = self.exact(symbol)
         if quantity.kind == "demand" and exact < 0:
             return None
+        if symbol == "demand.P":  # kept without the CT ratio, as the bus shows it
+            return exact * self.ratio / quantity.per_si
         return exact if quantity.per_si == 1 else exact / quantity.per_si
 
+    def scale_currents(self, factor: float) -> None:
+        """Show currents and powers of another CT ratio, until the next second brings its own."""
+        self.live[_CT_COLUMNS] *= factor
+
     def exact(self, symbol: str) -> int:
-        """Return a counted quantity as the integer it is: energies in µWh, µvarh or µVAh, hours in ns."""
+        """Return a counted quantity as an integer: energies in µWh, µvarh or µVAh, hours in ns, demand in secondary mW."""
         if symbol.startswith("roll."):
             return int(self.row[COUNTED_COLUMN[symbol.removeprefix("roll.")]]) // ROLL_OVER % 256
         if symbol not in COUNTED_COLUMN:
@@ -321,12 +336,16 @@ class Meter:
             self.row[Layout.tariff_input] = 1 if volts < _T1_BELOW else 2
             applying.follow_input(self)
 
+    def check(self, commands: Sequence[Command]) -> Refusal | None:
+        """Tell why commands cannot be carried out together, the seal and the state before bad values; None if they can."""
+        refusals = [refusal for command in commands if (refusal := applying.check(self, command)) is not None]
+        return min(refusals, key=lambda refusal: refusal.reason is Reason.VALUE, default=None)
+
     def apply(self, commands: Sequence[Command]) -> Refusal | None:
         """Check all commands, then carry out all of them or none."""
-        for command in commands:
-            refusal = applying.check(self, command)
-            if refusal is not None:
-                return refusal
+        refusal = self.check(commands)
+        if refusal is not None:
+            return refusal
         for command in commands:
             applying.carry_out(self, command)
         if commands:
@@ -375,13 +394,3 @@ class Meter:
         meter.row[Layout.demand_broken] = 1
         meter._rest(int(meter.row[Layout.time]))
         return meter
-
-
-def _checked(samples: NDArray[Any]) -> NDArray[np.float64]:
-    if samples.ndim != 2 or samples.shape[1] != 6:
-        raise SupplyError(f"samples: shape {samples.shape} is not possible (allowed: n rows of V1 V2 V3 I1 I2 I3)")
-    block = np.ascontiguousarray(samples, np.float64)
-    if not np.isfinite(block).all():
-        bad = int(np.argwhere(~np.isfinite(block))[0][0])
-        raise SupplyError(f"samples: sample {bad} is not a number (allowed: finite volts and amperes)")
-    return block

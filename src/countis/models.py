@@ -9,6 +9,10 @@ from typing import Final
 PULSE_WEIGHTS: Final = ((1, 1), (5, 5), (25, 25), (125, 125), (625, 1000), (3125, 10000))
 
 
+MIN_RATE, MAX_RATE = 800, 50_000  # samples per second a meter takes
+PROMISED_RATE: Final = 3200  # from here on its accuracy is promised
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """One model of the family; volts to neutral, secondary amperes, hertz, watts. Source: manual §4.2 and §13."""

@@ -109,7 +109,7 @@ COUNTED: Final[tuple[Quantity, ...]] = (
         for ago, which in (("", "this"), ("-1", "the last"))
         for kind in ("Ea+", "Ea-")
     ),
-    Quantity("demand.P", "mean imported active power of the last full demand period", "W", "P", "demand", 1000, "1.5"),
+    Quantity("demand.P", "mean imported active power of the last demand period", "W", "P", "demand", 1000, "1.5"),
     Quantity("demand.time", "end of the last demand period, seconds since 2000-01-01", "s", "time", "demand"),
     Quantity("tariff", "tariff in force", "1", "T", "state"),
 )

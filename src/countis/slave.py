@@ -16,7 +16,6 @@ from countis.commands import (
     Command,
     FetchLoadCurve,
     Reason,
-    Refusal,
     ResetPartials,
     RewindLoadCurve,
     SelectTariff,
@@ -161,21 +160,22 @@ class Slave:
         """Turn words into commands and apply them, all or none."""
         clock = dict(self._clock)
         commands: list[Command] = []
+        bad: Code | None = None
         for offset, value in enumerate(request.values):
             row = _ROW_AT[request.address + offset]
             made = _clock_part(clock, row.symbol, value) if row.symbol.startswith("clock.") else _command(row, value)
             if isinstance(made, Code):
-                return made
-            commands += made
-        refusal = self._meter.apply(commands)
-        if refusal is None:
-            self._clock = {} if any(isinstance(c, SetClock) for c in commands) else clock
-            return None
-        return _code(refusal)
-
-
-def _code(refusal: Refusal) -> Code:
-    return Code.VALUE if refusal.reason is Reason.VALUE else Code.FUNCTION
+                bad = bad or made
+            else:
+                commands += made
+        refusal = self._meter.check(commands)
+        if refusal is not None and refusal.reason is not Reason.VALUE:
+            return Code.FUNCTION
+        if refusal is not None or bad is not None:
+            return Code.VALUE
+        self._meter.apply(commands)
+        self._clock = {} if any(isinstance(c, SetClock) for c in commands) else clock
+        return None
 
 
 def _numbers(settings: Mapping[str, Value]) -> dict[str, Value]:
@@ -225,6 +225,7 @@ def _curve_words(curve: LoadCurve, ct: tuple[int, int], period: int) -> list[int
     records = curve.fetched
     out = [len(records), _RECORD_WORDS, records[0].period if records else period, 0, ct[0], ct[1]]
     for record in records:
-        mean = round(record.mean_mw / 1000) if record.mean_mw >= 0 else words.NOT_AVAILABLE["U16"]
-        out += [record.time >> 16 & 0xFFFF, record.time & 0xFFFF, int(record.incomplete), min(mean, 0xFFFF)]
+        last = words.NOT_AVAILABLE["U16"]
+        mean = min(round(record.mean_mw / 1000), last - 1) if record.mean_mw >= 0 else last
+        out += [record.time >> 16 & 0xFFFF, record.time & 0xFFFF, int(record.incomplete), mean]
     return out + [words.RESERVED_WORD] * (_RECORD_WORDS * (LoadCurve.BATCH - len(records)))

@@ -65,7 +65,7 @@ def close(row: Ints, period: int, ct: tuple[int, int], following: int, cut: int 
         # 1 µWh is 3.6 mJ; the record is without the CT ratio.
         mean = round(int(row[Layout.demand_energy]) * 3.6 * ct[1] / (ct[0] * seconds))
         record = Record((number + 1) * period if cut is None else cut, period, incomplete, mean)
-        row[Layout.demand_p] = round(mean * ct[0] / ct[1])
+        row[Layout.demand_p] = mean
         row[Layout.demand_time] = record.time
         row[Layout.records] += 1
     row[Layout.demand_broken] = 0

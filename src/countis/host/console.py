@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -40,6 +41,8 @@ def status(meter: Meter, requests: int, notes: Iterable[str] = ()) -> str:
 
 def show(line: str, out: TextIO) -> None:
     """Print a status line: over the last one on a terminal, cut to its width; else below it."""
+    if not select.select([], [out], [], 0)[1]:
+        return  # nobody reads; the meter does not wait for them
     if out.isatty():
         print(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end="", file=out, flush=True)
     else:

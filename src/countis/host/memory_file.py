@@ -1,6 +1,6 @@
 """The memory of one meter on disk.
 
-Rule: one owner at a time; a new file appears whole or not at all; what is written is synced before the next write.
+Rule: one owner at a time; a new file appears whole or not at all; the writes of one call are synced together.
 """
 
 from __future__ import annotations
@@ -71,14 +71,17 @@ class MemoryFile:
             raise MemoryImageError(f"{self.path}: {error.strerror} (allowed: a folder that can be written)") from None
 
     def write(self, writes: list[Write]) -> None:
-        """Carry out writes in order, and sync them. OSError if the disk does not take them."""
-        if self._file is None:
-            self._file = os.open(self.path, os.O_WRONLY)
-        for offset, data in writes:
-            done = 0
-            while done < len(data):
-                done += os.pwrite(self._file, data[done:], offset + done)
-        os.fdatasync(self._file)
+        """Carry out writes in order, and sync them; MemoryImageError if the disk does not take them."""
+        try:
+            if self._file is None:
+                self._file = os.open(self.path, os.O_WRONLY)
+            for offset, data in writes:
+                done = 0
+                while done < len(data):
+                    done += os.pwrite(self._file, data[done:], offset + done)
+            os.fdatasync(self._file)
+        except OSError as error:
+            raise MemoryImageError(f"{self.path}: {error.strerror} (allowed: a disk that takes writes)") from None
 
     def close(self) -> None:
         """Let go of the memory."""

@@ -30,6 +30,7 @@ class Desk:
     def __init__(self, meter: Meter, lock: threading.Lock) -> None:
         self.meter, self.lock = meter, lock
         self.requests = 0
+        self.troubles: list[str] = []  # ports that are gone, for the status line
 
     def rtu(self, frame: bytes) -> bytes:
         """Answer an RTU frame."""
@@ -52,15 +53,28 @@ class Desk:
         return int(self.meter.settings["address"])
 
 
-class TcpPort(asyncio.Protocol):
-    """One connection of Modbus TCP."""
+class _Connection(asyncio.Protocol):
+    """A client; while it does not take its replies, no more requests are read from it."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._framer = desk, tcp.Framer()
+    _transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+
+    def pause_writing(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+
+class TcpPort(_Connection):
+    """One connection of Modbus TCP."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk, self._framer = desk, tcp.Framer()
 
     def data_received(self, data: bytes) -> None:
         replies = [self._desk.tcp(envelope) for envelope in self._framer.receive(data)]
@@ -70,20 +84,15 @@ class TcpPort(asyncio.Protocol):
             self._transport.close()
 
 
-class RtuTcpPort(asyncio.Protocol):
+class RtuTcpPort(_Connection):
     """One connection of RTU over TCP: lengths alone part the frames."""
 
     def __init__(self, desk: Desk) -> None:
-        self._desk, self._framer = desk, rtu.SlaveFramer({desk.address()}, timed=False)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._desk, self._framer = desk, rtu.SlaveFramer(timed=False)
 
     def data_received(self, data: bytes) -> None:
         for frame in self._framer.receive(data):
             self._transport.write(self._desk.rtu(frame))
-            self._framer.addresses = {self._desk.address()}
         if self._framer.broken:
             self._transport.close()
 
@@ -92,9 +101,10 @@ async def listen(kind: Callable[[Desk], asyncio.Protocol], desk: Desk, host: str
     """Open a TCP port; BusError names the option where it cannot be opened."""
     try:
         return await asyncio.get_running_loop().create_server(lambda: kind(desk), host, port)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise BusError(f"{option} {host}:{port}: {reason} (allowed: a free port, 0 for any)") from None
+    except (OSError, UnicodeError) as error:
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number and number > 0 else str(error)
+        raise BusError(f"{option} {host}:{port}: {reason} (allowed: a free port of this machine, 0 for any)") from None
 
 
 class SerialPort:
@@ -119,7 +129,11 @@ class SerialPort:
                 reason = os.strerror(number) if number else str(error)
                 raise BusError(f"--serial {path}: {reason} (allowed: pty, a serial device, none)") from None
             self._fd, self.name = self._port.fileno(), path
+        os.set_blocking(self._fd, False)
         self._thread = threading.Thread(target=self._answer, name=f"line {self.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer."""
         self._thread.start()
 
     def _silence(self) -> float:
@@ -132,19 +146,31 @@ class SerialPort:
         while not self._stop.is_set():
             ready, _, _ = select.select([self._fd], [], [], self._silence() if framer.waiting else _WAKE)
             try:
-                frames = framer.receive(os.read(self._fd, _CHUNK)) if ready else framer.silence()
-                for frame in frames:
-                    reply = self._desk.rtu(frame)
-                    if reply:
-                        os.write(self._fd, reply)
-            except OSError:  # the adapter is gone
+                data = os.read(self._fd, _CHUNK) if ready else b""
+                if ready and not data:
+                    raise OSError("hung up")
+                for frame in framer.receive(data) if ready else framer.silence():
+                    self._write(self._desk.rtu(frame))
+            except BlockingIOError:
+                continue
+            except OSError:
+                self._desk.troubles.append(f"{self.name} is gone")
                 return
             framer.addresses = {self._desk.address()}
+
+    def _write(self, reply: bytes) -> None:
+        """Write a reply; what a line that nobody reads does not take is lost, as on a real one."""
+        while reply and not self._stop.is_set():
+            _, writable, _ = select.select([], [self._fd], [], _WAKE)
+            if not writable:
+                return
+            reply = reply[os.write(self._fd, reply) :]
 
     def close(self) -> None:
         """Stop answering and close the port."""
         self._stop.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         if self._port is not None:
             self._port.close()
         else:

@@ -25,7 +25,7 @@ from countis.host.console import greeting, show, status
 from countis.host.memory_file import MemoryFile
 from countis.host.ports import Desk, RtuTcpPort, SerialPort, TcpPort, listen
 from countis.host.runner import Runner
-from countis.host.sources import Source, open_source
+from countis.host.sources import Raw, Source, open_source
 from countis.meter import Meter
 from countis.models import Model
 from countis.settings import Value
@@ -47,9 +47,7 @@ class Options:
     rtu_tcp: tuple[str, int] | None
     supply: Path | None
     recording: str | None
-    rate: float | None
-    v_scale: float
-    i_scale: float
+    raw: Raw
     speed: float
     ready_file: Path | None
 
@@ -76,21 +74,30 @@ def open_meter(options: Options, memory: MemoryFile, default: Model) -> tuple[Me
     refusal = meter.apply([SetSetting(symbol, value) for symbol, value in settings.items()])
     if refusal is not None:
         raise SettingError(refusal.text)
-    clock = meter.clock + memory.age_ns() // 10**9 if stored is not None else local_seconds()
-    source = open_source(
-        options.supply, options.recording, meter.ratio, clock % 86400, options.rate, options.v_scale, options.i_scale
-    )
+    if stored is None:
+        meter.apply([SetClock(local_seconds())])
+    else:
+        meter.advance(memory.age_ns())  # the power was off, the clock went on (decision 55)
+    source = open_source(options.supply, options.recording, meter.ratio, meter.clock % 86400, options.raw)
     meter.set_rate(source.rate)
-    meter.apply([SetClock(clock)])
     meter.tariff_input(source.tariff_volts)
     changed = [f"{s} {before[s]} -> {v}" for s, v in meter.settings.items() if stored is not None and before[s] != v]
     return meter, source, changed
 
 
-def _write_ready(path: Path, content: dict[str, object]) -> None:
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_text(json.dumps(content) + "\n")
-    os.replace(fresh, path)
+def _write_ready(path: Path, content: dict[str, object] | None) -> None:
+    """Write the ready file whole; None takes an old one away, and tells early whether the new one can be written."""
+    try:
+        if content is None:
+            path.unlink(missing_ok=True)
+            path.touch()
+            path.unlink()
+        else:
+            fresh = path.with_name(path.name + ".new")
+            fresh.write_text(json.dumps(content) + "\n")
+            os.replace(fresh, path)
+    except OSError as error:
+        raise SettingError(f"--ready-file {path}: {error.strerror} (allowed: a file that can be written)") from None
 
 
 async def serve(options: Options, default: Model, out: TextIO) -> int:
@@ -109,10 +116,14 @@ async def serve(options: Options, default: Model, out: TextIO) -> int:
         line = SerialPort(desk, options.serial) if options.serial is not None else None
         if line is not None:
             stack.callback(line.close)
+        if options.ready_file is not None:
+            _write_ready(options.ready_file, None)
         if memory.exists():
             memory.write(meter.writes())
         else:
             memory.create(meter.save())
+        if line is not None:
+            line.start()
         runner.start()
         stack.callback(runner.stop)
         await _until_ready(runner, asked, _STREAM_PATIENCE if options.recording == "-" else math.inf)
@@ -155,8 +166,8 @@ async def _watch(runner: Runner, desk: Desk, asked: asyncio.Event, out: TextIO) 
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asked.wait(), 1.0)
         with runner.lock:
-            line = status(runner.meter, desk.requests, runner.notes)
-        show(line, out)
+            text = status(runner.meter, desk.requests, [*runner.notes, *desk.troubles])
+        show(text, out)
     if out.isatty():
         print(file=out)
 

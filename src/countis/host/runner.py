@@ -1,4 +1,4 @@
-"""Feeds a meter in step with the clock and keeps its memory in sync, on a thread of its own.
+"""Feeds a meter in step with the clock and keeps its memory in sync, each on a thread of its own.
 
 Rule: the meter is touched under one lock only; samples are made outside of it.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
-from countis.errors import MemoryImageError
 from countis.host.memory_file import MemoryFile
 from countis.host.sources import Source
 from countis.meter import Meter
@@ -36,17 +36,23 @@ class Runner:
         self.reached = speed  # the speed that is kept
         self._last = time.monotonic()
         self._volts = source.tariff_volts
-        self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
+        self._threads = [threading.Thread(target=self._guarded, args=(work,), name=name, daemon=True)
+                         for name, work in (("meter", self._run), ("memory", self._keep))]  # fmt: skip
 
     def start(self) -> None:
         """Begin to feed."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Stop feeding and save."""
+        """Stop feeding, count the open window and save; nothing is written after a failure."""
         self.stopped.set()
-        self._thread.join(timeout=_JOIN)
-        self._sync()
+        for thread in self._threads:
+            thread.join(timeout=_JOIN)
+        if self.failure is None:
+            with self.lock:
+                self.meter.advance(0)
+            self._sync()
 
     @property
     def notes(self) -> list[str]:
@@ -55,12 +61,21 @@ class Runner:
         notes = [f"no samples for {silent:.0f} s"] if silent > _STALE else []
         return notes + ([f"{self.reached:.0f} of {self.speed:g} x"] if self.reached < 0.95 * self.speed else [])
 
-    def _run(self) -> None:
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Run a thread's work; the main thread reports what fails."""
         try:
-            self.ended = not (self._head_start() and self._follow())
-        except BaseException as error:  # the main thread reports it
+            work()
+        except BaseException as error:
             self.failure = error
         self.stopped.set()
+
+    def _run(self) -> None:
+        self.ended = not (self._head_start() and self._follow())
+
+    def _keep(self) -> None:
+        """Sync the memory, whether samples come or not."""
+        while not self.stopped.wait(_SYNC):
+            self._sync()
 
     def _head_start(self) -> bool:
         """Feed until there is something to read; False when the source has ended."""
@@ -79,22 +94,18 @@ class Runner:
         A machine that cannot keep up runs slower instead of ever later.
         """
         rate = self.speed * self.meter.rate
-        origin, fed, synced, late = time.monotonic(), 0, 0.0, 0.0
+        origin, fed = time.monotonic(), 0
         while not self.stopped.is_set():
             now = time.monotonic()
             due = int((now - origin) * rate) - fed
             if due > _BEHIND * rate:
-                late = due / rate - _SLICE
-                origin += late
+                origin += due / rate - _SLICE
                 due = int((now - origin) * rate) - fed
             if due > 0 and not self._feed(due):
                 return False
             fed += max(0, due)
             spent = time.monotonic() - now
             self.reached = self.speed if spent < _SLICE else due / self.meter.rate / spent
-            if now - synced >= _SYNC:
-                self._sync()
-                synced = now
             self.stopped.wait(max(0.0, _SLICE - spent))
         return True
 
@@ -118,7 +129,4 @@ class Runner:
         with self._saving:
             with self.lock:
                 writes = self.meter.writes()
-            try:
-                self.memory.write(writes)
-            except OSError as error:
-                raise MemoryImageError(f"{self.memory.path}: {error.strerror} (allowed: a disk that takes writes)") from None
+            self.memory.write(writes)

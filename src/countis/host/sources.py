@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-import sys
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Final, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from countis.errors import SupplyError
-from countis.supply.recordings import MAX_RATE, MIN_RATE, RawStream, comtrade, play
+from countis.meter import Source as Samples
+from countis.supply.comtrade_file import read_comtrade
+from countis.supply.formats import RAW_FORMATS, Recorded, read_csv, read_raw, read_wav
+from countis.supply.recordings import RawStream, choose, play
 from countis.supply.toml_file import RecordingPlan, SupplyPlan, read_supply
 
 DEFAULT: Final = "workshop.toml"
-_ALLOWED: Final = "COMTRADE .cfg beside its .dat, raw float32 as .f32 or .raw, - for standard input"
+_ALLOWED: Final = "COMTRADE .cfg beside its .dat, .wav, .csv, raw .f32 .f64 .s16 .s24 .s32 .raw, - for standard input"
 
 
-class Source(Protocol):
+class Source(Samples, Protocol):
     """Samples with what else the supply says."""
 
     @property
@@ -28,18 +28,13 @@ class Source(Protocol):
     @property
     def seconds(self) -> float: ...
 
-    @property
-    def rate(self) -> float: ...
-
-    def read(self, count: int) -> NDArray[np.float64]: ...
-
 
 def read_file(path: Path) -> bytes:
     """Return the bytes of a file; SupplyError where it cannot be read."""
     try:
         return path.read_bytes()
-    except OSError as error:
-        raise SupplyError(f"{path}: {error.strerror} (allowed: a file that can be read)") from None
+    except (OSError, ValueError) as error:
+        raise SupplyError(f"{path}: {getattr(error, 'strerror', None) or error} (allowed: a file that can be read)") from None
 
 
 def read_text(path: Path) -> str:
@@ -58,42 +53,59 @@ def supply_plan(path: Path | None) -> SupplyPlan:
     return read_supply(read_text(path), str(path))
 
 
-def recording(plan: RecordingPlan, beside: Path, rate: float) -> Source:
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """How raw samples are to be taken: samples per second, f32 f64 s16 s24 s32, scales to V and secondary A."""
+
+    rate: float = 8000.0
+    form: str = "f32"
+    v_scale: float = 1.0
+    i_scale: float = 1.0
+
+
+def read_recording(path: Path, raw: Raw) -> Recorded:
+    """Read a recorded file, by its ending; SupplyError in one line where it cannot be."""
+    kind, name = path.suffix.lower().lstrip("."), str(path)
+    if kind == "cfg":
+        data = next((p for p in (path.with_suffix(".dat"), path.with_suffix(".DAT")) if p.exists()), path.with_suffix(".dat"))
+        cfg = read_file(path)
+        try:
+            text = cfg.decode("utf-8")
+        except UnicodeDecodeError:
+            text = cfg.decode("latin-1")  # older ones name their channels in it
+        return read_comtrade(text, read_file(data), name)
+    if kind == "wav":
+        return read_wav(read_file(path), name)
+    if kind == "csv":
+        return read_csv(read_text(path), raw.rate, name)
+    if kind == "raw" or kind in RAW_FORMATS:
+        return read_raw(read_file(path), raw.rate, raw.form if kind == "raw" else kind, name)
+    raise SupplyError(f"{path}: unknown kind of recording (allowed: {_ALLOWED})")
+
+
+def recording(plan: RecordingPlan, beside: Path, raw: Raw) -> Source:
     """Open the recording of a plan; its file is looked up beside the supply file."""
     path = beside / plan.file
-    if path.suffix.lower() == ".cfg":
-        data = next((p for p in (path.with_suffix(".dat"), path.with_suffix(".DAT")) if p.exists()), path.with_suffix(".dat"))
-        cfg = read_file(path).decode("utf-8", "replace")
-        samples, found = comtrade(cfg, read_file(data), plan.channels, str(path))
-        return play(samples, found, plan, str(path))
-    if path.suffix.lower() not in (".f32", ".raw"):
-        raise SupplyError(f"{path}: unknown kind of recording (allowed: {_ALLOWED})")
-    data_bytes = read_file(path)
-    if len(data_bytes) % 24 or not data_bytes:
-        raise SupplyError(f"{path}: {len(data_bytes)} bytes (allowed: 24 bytes a sample, float32 V1 V2 V3 I1 I2 I3)")
-    raw = np.frombuffer(data_bytes, "<f4").reshape(-1, 6).astype(np.float64)
-    if not np.isfinite(raw).all():
-        bad = int(np.argwhere(~np.isfinite(raw))[0][0])
-        raise SupplyError(f"{path}: sample {bad} is not a number (allowed: finite volts and amperes)")
-    return play(raw, rate, plan, str(path))
+    recorded = read_recording(path, raw)
+    return play(choose(recorded, plan.channels, str(path)), recorded.rate, plan, str(path))
 
 
 def _pull(count: int) -> bytes:
     """Read standard input as it comes."""
-    return os.read(sys.stdin.fileno(), count)
+    try:
+        return os.read(0, count)
+    except OSError as error:
+        raise SupplyError(f"standard input: {error.strerror} (allowed: raw samples or a WAV)") from None
 
 
-def open_source(supply: Path | None, recorded: str | None, ratio: float, midnight: float, rate: float | None,
-                v_scale: float, i_scale: float) -> Source:  # fmt: skip
+def open_source(supply: Path | None, recorded: str | None, ratio: float, midnight: float, raw: Raw) -> Source:
     """Open what `--supply` or `--recording` name; the workshop where neither is given."""
-    if rate is not None and not MIN_RATE <= rate <= MAX_RATE:
-        raise SupplyError(f"--rate: {rate:g} is not possible (allowed: {MIN_RATE}..{MAX_RATE})")
     if recorded == "-":
-        return RawStream(_pull, rate or 8000, v_scale, i_scale)
+        return RawStream(_pull, raw.rate, raw.form, raw.v_scale, raw.i_scale)
     if recorded is not None:
-        plan = RecordingPlan(recorded, {}, v_scale, i_scale)
-        return recording(plan, Path(), rate or 8000)
+        return recording(RecordingPlan(recorded, {}, raw.v_scale, raw.i_scale), Path(), raw)
     described = supply_plan(supply)
     if described.recording is not None:
-        return recording(described.recording, supply.parent if supply is not None else Path(), described.rate)
+        beside = supply.parent if supply is not None else Path()
+        return recording(described.recording, beside, replace(raw, rate=described.rate))
     return described.build(ratio, midnight)

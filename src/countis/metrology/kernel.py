@@ -55,6 +55,7 @@ _WIN = _COR + N_CORRELATIONS  # sums of this window: 13 sums, 3 reactive, rotati
 # Places in the integer state.
 _N, _ARMED, _LAST, _LAST_CROSSED, _SYNCED, _CYCLES, _TARGET, _LIMIT, _SETTLED = range(9)
 N_INTEGERS: Final = 9
+assert (_SUM, _COR, _WIN) == (12, 25, 37)  # the loop of `run` takes them by number
 
 MOST_ROWS: Final = 140  # a second: at worst every good cycle is followed by a bad one
 SETTLING: Final = 0.2  # s from the first sample in which the band-pass still moves edges; 22 of its time constants
@@ -142,10 +143,10 @@ def _close_piece(fs, x, tail, i, weights):  # type: ignore[no-untyped-def]
 
 
 @_jit()
-def _reactive(fs, length):  # type: ignore[no-untyped-def]
-    """Add the products of this piece's correlations to the window; a piece under 3/4 cycle waits for the next."""
+def _reactive(fs, length, last):  # type: ignore[no-untyped-def]
+    """Add the products of this piece's correlations to the window; a piece under 3/4 cycle waits for the next, if any."""
     cors, win = fs[_COR:_WIN], fs[_WIN + N_SUMS : _WIN + N_SUMS + 4]
-    if length * fs[_OMEGA] < 1.5 * math.pi:
+    if length * fs[_OMEGA] < 1.5 * math.pi and not last:
         fs[_DEFERRED] += length
     else:
         k = 2.0 / length * (length + fs[_DEFERRED]) / length
@@ -197,7 +198,7 @@ def _edge(fs, ns, x, tail, i, d, crossed, rate, out):  # type: ignore[no-untyped
     length = float(at - ns[_LAST]) + (d - fs[_D])
     weights = _edge_weights(d)
     _close_piece(fs, x, tail, i, weights)
-    _reactive(fs, length)
+    _reactive(fs, length, False)
     cycle = crossed and ns[_LAST_CROSSED] == 1
     if cycle and rate / 75.0 <= length <= rate / 35.0:
         fs[_OMEGA] = 2.0 * math.pi / length
@@ -322,7 +323,7 @@ def finish(rate, fs, ns, tail, out):  # type: ignore[no-untyped-def]
     if length <= 0.0:
         return 0
     _close_piece(fs, tail[STENCIL - 2 :], tail, 0, (0.0, 0.0, 0.0, -0.5))
-    _reactive(fs, length)
+    _reactive(fs, length, True)
     ns[_LAST], fs[_D] = at, 0.0
     fs[_LENGTH] += length
     _emit(fs, ns, rate, math.nan, out[0])

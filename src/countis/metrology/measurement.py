@@ -42,6 +42,7 @@ _Q_DEAD_BAND: Final = 1e-3
 _OF_PHASES: Final = [*range(V_PHASES.start, V_PHASES.stop), V, IN, *(
     column for phases in (P_PHASES, Q_PHASES, S_PHASES, PF_PHASES) for column in range(phases.start, phases.stop)
 )]  # fmt: skip
+_HALF_COUNT: Final = 0.005  # Hz; 44.996 is shown as 45.00
 _ROTATION_SURE: Final = 0.3  # of V², a balanced system has 2.6; assumed
 
 
@@ -112,7 +113,7 @@ def measure(rows: Floats, model: Model, wires: int = 4) -> Floats:
     live[:, Q_PHASES] = rows[:, kernel.REACTIVE : kernel.ROTATION]
     f = rows[:, kernel.FREQUENCY]
     low, high = model.f_range
-    live[:, F] = np.where((f >= low) & (f <= high), f, np.nan)
+    live[:, F] = np.where((f >= low - _HALF_COUNT) & (f <= high + _HALF_COUNT), f, np.nan)
     _derive(live, model)
     rotation, mean = rows[:, kernel.ROTATION], live[:, U] ** 2 / 3.0
     missing = (live[:, V_PHASES] < model.missing_below * model.un).any(axis=1)

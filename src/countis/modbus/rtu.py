@@ -47,14 +47,15 @@ def silence_ns(baud: int, bits: int) -> int:
 
 
 class SlaveFramer:
-    """Bytes of a line in, whole frames for one of our addresses (or broadcast) out; the chunks they come in do not matter.
+    """Bytes of a line in, whole frames out; the chunks they come in do not matter.
 
-    timed: the line tells silence (RS485, pty). Without it (RTU over TCP) lengths alone part frames; `broken` tells that
-    something came which is no request, so that what follows cannot be framed and the connection is to be closed.
+    addresses: ours; on a timed line what is for others is skipped. timed: the line tells silence (RS485, pty). Without it
+    (RTU over TCP) lengths alone part frames, whoever they are for; `broken` tells that something came which is no request,
+    so that what follows cannot be framed and the connection is to be closed.
     """
 
-    def __init__(self, addresses: set[int], *, timed: bool = True) -> None:
-        self.addresses, self.timed = addresses, timed
+    def __init__(self, addresses: set[int] | None = None, *, timed: bool = True) -> None:
+        self.addresses, self.timed = addresses or set(), timed
         self._buffer = bytearray()
         self._skipping = False
 
@@ -80,7 +81,7 @@ class SlaveFramer:
         data, skipping = bytes(self._buffer), self._skipping
         self._buffer.clear()
         self._skipping = False
-        unknown = not skipping and len(data) >= 4 and request_length(data) is None
+        unknown = not skipping and request_length(data) is None
         return [data] if unknown and self._ours(data) and is_whole(data) else []
 
     @property
@@ -109,7 +110,7 @@ class SlaveFramer:
         if not is_whole(data) or length > MAX_FRAME:
             self._skip()
             return None
-        return data if self._ours(data) else None
+        return data
 
     def _skip(self) -> None:
         self._buffer.clear()

@@ -115,11 +115,10 @@ def encode(live: NDArray[np.float64], counted: NDArray[np.int64], ct: tuple[NDAr
         for known, number in row.codes:
             code = np.where(live[..., LIVE_COLUMN[row.symbol]] == known, number, code)
         image[..., PLACE[row.address]] = code
-    integers = counted[..., _COUNTED.column]
+    integers = counted[..., _COUNTED.column]  # −1, a demand time not available, becomes FFFFFFFF
     _COUNTED.put(image, np.sign(integers) * (np.abs(integers) // _COUNTED.divisor % _COUNTED.modulus))
-    demand = counted[..., _DEMAND.column]
-    whole = _DEMAND.divisor * primary
-    rounded = np.minimum((2 * demand * secondary + whole) // (2 * whole), _DEMAND.highest.astype(np.int64))
+    demand = counted[..., _DEMAND.column]  # kept without the CT ratio
+    rounded = np.minimum((2 * demand + _DEMAND.divisor) // (2 * _DEMAND.divisor), _DEMAND.highest.astype(np.int64))
     _DEMAND.put(image, np.where(demand < 0, _DEMAND.missing, rounded))
 
 

@@ -7,6 +7,7 @@ nothing of registers.
 from __future__ import annotations
 
 import socket
+import termios
 import time
 from typing import Final, Protocol
 
@@ -90,38 +91,64 @@ class SerialLine:
 
     def exchange(self, address: int, request: bytes) -> bytes:
         time.sleep(self._silence)
-        self._port.reset_input_buffer()
-        self._port.write(rtu.frame(address, request))
-        data = self._port.read(3)
-        length = _reply_length(data)
+        try:
+            self._port.reset_input_buffer()
+            self._port.write(rtu.frame(address, request))
+            data = self._port.read(3)
+            length = _reply_length(data)
+            if length is not None:
+                data += self._port.read(length - len(data))
+        except (OSError, termios.error) as error:
+            raise BusError(f"{self._port.port}: gone: {error} (allowed: a port that stays)") from None
         if length is None:
             raise NoReply(f"address {address}: no reply on {self._port.port}")
-        return check_rtu_reply(address, request, data + self._port.read(length - len(data)))
+        return check_rtu_reply(address, request, data)
 
     def close(self) -> None:
         self._port.close()
 
 
 class _Socket:
-    """A TCP connection with a time-out for the whole of each reply."""
+    """A TCP connection with a time-out for the whole of each reply.
+
+    After a reply that did not come, or was not one, the next exchange begins on a new connection: what is late must not be
+    taken for an answer to something else.
+    """
 
     def __init__(self, host: str, port: int, timeout: float) -> None:
-        self.name, self._timeout = f"{host}:{port}", timeout
-        try:
-            self._socket = socket.create_connection((host, port), timeout)
-        except OSError as error:
-            raise BusError(f"{self.name}: cannot connect: {error.strerror or error} (allowed: a listening port)") from None
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.name, self._at, self._timeout = f"{host}:{port}", (host, port), timeout
         self._until = 0.0
+        self._spoilt = False
+        self._connect()
 
-    def send(self, data: bytes) -> None:
+    def _connect(self) -> None:
+        try:
+            self._socket = socket.create_connection(self._at, self._timeout)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise BusError(f"{self.name}: cannot connect: {reason} (allowed: a listening port)") from None
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def exchange(self, address: int, request: bytes) -> bytes:
+        if self._spoilt:
+            self.close()
+            self._connect()
+        self._spoilt = True
+        reply = self._ask(address, request)
+        self._spoilt = False
+        return reply
+
+    def _ask(self, address: int, request: bytes) -> bytes:
+        raise NotImplementedError
+
+    def _send(self, data: bytes) -> None:
         self._until = time.monotonic() + self._timeout
         try:
             self._socket.sendall(data)
         except OSError as error:
             raise BusError(f"{self.name}: {error.strerror or error}") from None
 
-    def receive(self, count: int) -> bytes:
+    def _receive(self, count: int) -> bytes:
         data = bytearray()
         while len(data) < count:
             self._socket.settimeout(max(0.001, self._until - time.monotonic()))
@@ -141,40 +168,37 @@ class _Socket:
 
 
 class TcpLine(_Socket):
-    """Modbus TCP; answers to earlier requests are passed over."""
+    """Modbus TCP."""
 
     _transaction = 0
 
-    def exchange(self, address: int, request: bytes) -> bytes:
+    def _ask(self, address: int, request: bytes) -> bytes:
         self._transaction = self._transaction % 0xFFFF + 1
-        self.send(tcp.wrap(self._transaction, address, request))
-        while True:
-            header = self.receive(7)
-            transaction, protocol, length = (int.from_bytes(header[k : k + 2], "big") for k in (0, 2, 4))
-            if protocol != 0 or not tcp.MIN_LENGTH <= length <= tcp.MAX_LENGTH:
-                raise BadReply(f"{self.name}: no Modbus TCP: {header.hex(' ')}")
-            reply = self.receive(length - 1)
-            if transaction != self._transaction:
-                continue
-            if header[6] != address or reply[0] & 0x7F != request[0]:
-                raise BadReply(f"{self.name}: an answer of unit {header[6]} to function {reply[0] & 0x7F}")
-            return reply
+        self._send(tcp.wrap(self._transaction, address, request))
+        header = self._receive(7)
+        transaction, protocol, length = (int.from_bytes(header[k : k + 2], "big") for k in (0, 2, 4))
+        if protocol != 0 or not tcp.MIN_LENGTH <= length <= tcp.MAX_LENGTH:
+            raise BadReply(f"{self.name}: no Modbus TCP: {header.hex(' ')}")
+        reply = self._receive(length - 1)
+        if transaction != self._transaction or header[6] != address or reply[0] & 0x7F != request[0]:
+            raise BadReply(f"{self.name}: an answer of unit {header[6]} to another request")
+        return reply
 
 
 class RtuTcpLine(_Socket):
     """RTU frames in a TCP stream."""
 
-    def exchange(self, address: int, request: bytes) -> bytes:
-        self.send(rtu.frame(address, request))
-        data = self.receive(3)
+    def _ask(self, address: int, request: bytes) -> bytes:
+        self._send(rtu.frame(address, request))
+        data = self._receive(3)
         length = _reply_length(data) or _WRITE_REPLY
-        return check_rtu_reply(address, request, data + self.receive(length - len(data)))
+        return check_rtu_reply(address, request, data + self._receive(length - len(data)))
 
 
 def parse_endpoint(text: str, where: str) -> tuple[str, int]:
     """Return host and port of `HOST:PORT`; BusError tells what is allowed."""
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise BusError(f"{where}: {text!r} is not possible (allowed: HOST:PORT)")
     return host.strip("[]"), int(port)
 

@@ -17,6 +17,7 @@ from countis.quantities import LIVE_COLUMN, QUANTITIES
 
 Value = float | int | str | None
 _RESIDUAL: Final = 10**4
+_NINE_DIGITS: Final = 10**9
 
 
 def _sources() -> dict[str, tuple[Row, ...]]:
@@ -31,7 +32,14 @@ def _sources() -> dict[str, tuple[Row, ...]]:
         pair = following is not None and following.symbol == row.symbol and following.modulus == _RESIDUAL
         rows = (row, following) if pair and following is not None else (row, *ct) if row.secondary else (row,)
         found.setdefault(row.symbol, []).append(rows)
-    return {symbol: min(rows, key=_coarseness) for symbol, rows in found.items()}
+    return {symbol: _finest(rows) for symbol, rows in found.items()}
+
+
+def _finest(candidates: list[tuple[Row, ...]]) -> tuple[Row, ...]:
+    """Return the finest register; one that wraps at nine digits together with the k-unit register that tells how often."""
+    best = min(candidates, key=_coarseness)
+    wide = next((rows[0] for rows in candidates if len(rows) == 1 and rows[0].modulus > best[0].modulus), None)
+    return (*best, wide) if len(best) == 1 and best[0].modulus == _NINE_DIGITS and wide is not None else best
 
 
 def _coarseness(rows: tuple[Row, ...]) -> tuple[bool, float, int]:
@@ -78,6 +86,9 @@ def value(rows: Sequence[Row], image: Mapping[int, int]) -> Value:
     if not others or not isinstance(first, int | float):
         return first
     numbers = [float(part) for part in others if isinstance(part, int | float)]
+    if rows[0].modulus == _NINE_DIGITS:
+        turn = _NINE_DIGITS * float(SIZE[rows[0].unit])
+        return first + turn * round((numbers[0] - first) / turn)
     return first * numbers[0] / numbers[1] if rows[0].secondary else first + numbers[0]
 
 

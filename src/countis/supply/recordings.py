@@ -1,24 +1,63 @@
-"""Recorded waveforms as sources of samples: COMTRADE and raw float32.
+"""Recorded waveforms as sources of samples: which channel is which, which part is played, at which rate.
 
-Rule: bytes come in as arguments, or from a reader the host hands in; nothing here opens a file.
+Rule: a recording at a rate outside the promise of the metrology is resampled band-limited; nothing else changes its samples.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
-from comtrade import Comtrade
-from numpy.typing import NDArray
 
 from countis.errors import SupplyError
+from countis.models import MAX_RATE, MIN_RATE, PROMISED_RATE
+from countis.supply.formats import RAW_FORMATS, Channel, Recorded, Samples, decode, wav_head
 from countis.supply.toml_file import CHANNELS, RecordingPlan
 
-Samples = NDArray[np.float64]
-MIN_RATE, MAX_RATE = 800, 50_000
-_UNITS: Final = {"V": 1.0, "KV": 1e3, "A": 1.0, "KA": 1e3}
+_REACH: Final = 32  # samples of the slower rate on each side that a resampled one is made of
+_STREAM: Final = "standard input"
+_HEAD_LIMIT: Final = 65_536
+_SMALL: Final = {1: (0,), 2: (0, 3), 3: (0, 1, 2), 4: (0, 1, 2, 3)}  # columns of V1..I3 for so many unnamed channels
+
+
+def propose(recorded: Recorded) -> dict[str, str]:
+    """Return a channel map: by name, else by unit and phase, else (channels without a unit) by place."""
+    found: dict[str, str] = {}
+    channels = recorded.channels
+    for symbol in CHANNELS:
+        unit, phase = {"V": "V", "I": "A"}[symbol[0]], "ABC"[int(symbol[1]) - 1]
+        fits = [c for c in channels if c.name.upper() == symbol] or [c for c in channels if (c.unit, c.phase) == (unit, phase)]
+        if fits:
+            found[symbol] = fits[0].name
+    if not found and all(c.unit == "" for c in channels):
+        places = _SMALL.get(len(channels), range(min(6, len(channels))))
+        found = {CHANNELS[place]: channel.name for place, channel in zip(places, channels, strict=False)}
+    return found
+
+
+def choose(recorded: Recorded, wanted: Mapping[str, str], name: str) -> Samples:
+    """Return samples [n, 6] of V1 V2 V3 I1 I2 I3; zero for what is not recorded."""
+    names = [channel.name for channel in recorded.channels]
+    chosen = {**propose(recorded), **wanted}
+    for symbol, channel in wanted.items():
+        if channel not in names:
+            raise SupplyError(f"{name}: no channel {channel!r} for {symbol} (allowed: {_listed(recorded.channels)})")
+    if not any(symbol in chosen for symbol in CHANNELS[:3]):
+        raise SupplyError(f"{name}: no voltage found (allowed: channels = {{ V1 = … }} with {_listed(recorded.channels)})")
+    samples = np.zeros((len(recorded.data), 6))
+    for column, symbol in enumerate(CHANNELS):
+        if symbol in chosen:
+            samples[:, column] = recorded.data[:, names.index(chosen[symbol])]
+    if not np.isfinite(samples).all():
+        bad = int(np.argwhere(~np.isfinite(samples))[0][0])
+        raise SupplyError(f"{name}: sample {bad} is not a number (allowed: finite volts and amperes)")
+    return samples
+
+
+def _listed(channels: tuple[Channel, ...]) -> str:
+    names = [channel.name for channel in channels]
+    return ", ".join(names[:24]) + (", …" if len(names) > 24 else "")
 
 
 class Recording:
@@ -51,107 +90,111 @@ class Recording:
         return self._at / self.rate
 
 
+def play(samples: Samples, rate: float, plan: RecordingPlan, name: str) -> Recording:
+    """Return the part of a recording that a plan names as a source, scaled to the terminals."""
+    first = round(plan.start * rate)
+    last = len(samples) if plan.end is None else round(plan.end * rate)
+    if first >= last or last > len(samples):
+        end = "the end" if plan.end is None else f"{plan.end:g} s"
+        raise SupplyError(f"{name}: from {plan.start:g} s to {end} (allowed: 0..{len(samples) / rate:g} s)")
+    part = np.ascontiguousarray(samples[first:last] * np.array([plan.v_scale] * 3 + [plan.i_scale] * 3))
+    part, rate = resample(part, rate, plan.at_end == "loop")
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise SupplyError(f"{name}: {rate:g} samples per second (allowed: from 50 on, with at least 16 a cycle to be exact)")
+    return Recording(part, rate, plan.at_end)
+
+
+def resample(samples: Samples, rate: float, loops: bool) -> tuple[Samples, float]:
+    """Return samples at a rate within the promise: a multiple of a lower rate, a whole part of a higher one.
+
+    What lies beyond the ends is taken from the other end of a loop, else mirrored at the last sample.
+    """
+    if PROMISED_RATE <= rate <= MAX_RATE or rate <= 0.0:
+        return samples, rate
+    up = max(1, -(-PROMISED_RATE // rate)) if rate < PROMISED_RATE else 1
+    down = max(1, -(-rate // MAX_RATE))
+    up, down = int(up), int(down)
+    reach = min(_REACH * down, len(samples) - 1)
+    if reach < 1 or up > 64:
+        return samples, rate
+    padded = _padded(samples, reach, loops)
+    window = np.kaiser(2 * reach * up + 1, 9.0)
+    offsets = np.arange(-reach * up, reach * up + 1) / up
+    kernel = window * np.sinc(offsets / down) / down
+    out = np.empty((len(samples), up, samples.shape[1]))
+    for k in range(up):
+        taps = kernel[k::up] / kernel[k::up].sum()
+        for channel in range(samples.shape[1]):
+            run = np.convolve(padded[:, channel], taps, "valid")
+            out[:, k, channel] = run[1 : len(samples) + 1] if k else run[: len(samples)]
+    whole = out.reshape(-1, samples.shape[1])[::down]
+    return np.ascontiguousarray(whole), rate * up / down
+
+
+def _padded(samples: Samples, reach: int, loops: bool) -> Samples:
+    """Return samples with `reach` more on each side, odd about the ends where they do not loop."""
+    if loops:
+        return np.pad(samples, ((reach, reach), (0, 0)), mode="wrap")
+    return np.pad(samples, ((reach, reach), (0, 0)), mode="reflect", reflect_type="odd")
+
+
 class RawStream:
-    """Raw little-endian float32 V1 V2 V3 I1 I2 I3, read as they come: `pull(n)` returns at most n bytes, b"" at the end."""
+    """Raw samples V1 V2 V3 I1 I2 I3 as they come, or a WAV if they begin with RIFF.
+
+    pull(n) returns at most n bytes, b"" at the end. form: f32 f64 s16 s24 s32, little-endian; integers are parts of full
+    scale. rate: samples per second; a WAV says its own.
+    """
 
     tariff_volts = 0.0
-    _BYTES: Final = 24
 
-    def __init__(self, pull: Callable[[int], bytes], rate: float = 8000, v_scale: float = 1.0, i_scale: float = 1.0) -> None:
-        self.rate = rate
-        self._pull = pull
+    def __init__(self, pull: Callable[[int], bytes], rate: float = 8000, form: str = "f32", v_scale: float = 1.0,
+                 i_scale: float = 1.0) -> None:  # fmt: skip
+        self._pull, self.rate, self._form = pull, rate, form
+        self._channels = 6
         self._scale = np.array([v_scale] * 3 + [i_scale] * 3)
+        self._pending = b""
         self._played = 0
+        self._open()
 
     @property
     def seconds(self) -> float:
         """How much has been played."""
         return self._played / self.rate
 
+    def _open(self) -> None:
+        """Look at the first bytes: a WAV says what it is."""
+        self._fill(4)
+        head = None
+        while self._pending[:4] == b"RIFF" and head is None:
+            head = wav_head(self._pending, _STREAM) if len(self._pending) >= 12 else None
+            if head is None and (len(self._pending) > _HEAD_LIMIT or not self._fill(len(self._pending) + 1)):
+                raise SupplyError(f"{_STREAM}: ends before its samples (allowed: a whole WAV)")
+        if head is not None:
+            self.rate, self._form, self._channels = head.rate, head.form, head.channels
+            self._pending = self._pending[head.start :]
+        if not MIN_RATE <= self.rate <= MAX_RATE:
+            raise SupplyError(f"{_STREAM}: {self.rate:g} samples per second (allowed: {MIN_RATE}..{MAX_RATE})")
+
+    def _fill(self, count: int) -> bool:
+        """Pull until `count` bytes are pending; False at the end."""
+        while len(self._pending) < count:
+            part = self._pull(count - len(self._pending))
+            if not part:
+                return False
+            self._pending += part
+        return True
+
     def read(self, count: int) -> Samples:
         """Return the next `count` samples, fewer at the end; a torn last sample is an error."""
-        data = bytearray()
-        while len(data) < count * self._BYTES:
-            part = self._pull(count * self._BYTES - len(data))
-            if not part:
-                break
-            data += part
-        if len(data) % self._BYTES:
-            raise SupplyError(f"raw samples: {len(data) % self._BYTES} bytes left over (allowed: 24 bytes a sample)")
-        self._played += len(data) // self._BYTES
-        block: Samples = np.frombuffer(bytes(data), "<f4").reshape(-1, 6) * self._scale
-        return block
-
-
-def play(samples: Samples, rate: float, plan: RecordingPlan, name: str) -> Recording:
-    """Cut a recording to the part the plan names and scale it to the terminals."""
-    first = round(plan.start * rate)
-    last = len(samples) if plan.end is None else round(plan.end * rate)
-    if first >= last or last > len(samples):
-        raise SupplyError(f"{name}: from {plan.start:g} to {plan.end if plan.end is not None else 'the end'} s "
-                          f"(allowed: 0..{len(samples) / rate:g} s)")  # fmt: skip
-    scale = np.array([plan.v_scale] * 3 + [plan.i_scale] * 3)
-    return Recording(np.ascontiguousarray(samples[first:last] * scale), rate, plan.at_end)
-
-
-def comtrade(cfg: str, dat: bytes, channels: Mapping[str, str], name: str) -> tuple[Samples, float]:
-    """Return the samples [n, 6] and the rate of a COMTRADE recording; `channels` names what is not found by unit and phase."""
-    record = Comtrade(ignore_warnings=True)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            binary = "ASCII" not in cfg.upper().split()
-            record.read(cfg, dat if binary else dat.decode("ascii"))
-    except Exception as error:  # the library raises whatever the broken file provokes
-        raise SupplyError(f"{name}: {str(error) or type(error).__name__} (allowed: COMTRADE 1991, 1999, 2013)") from None
-    rate = _rate(record, name)
-    found = _channel_numbers(record, channels, name)
-    columns = [np.asarray(record.analog[n], np.float64) * _unit(record, n) if n is not None else None for n in found]
-    length = record.total_samples
-    samples = np.stack([c if c is not None else np.zeros(length) for c in columns], axis=1)
-    return samples, rate
-
-
-def _rate(record: Comtrade, name: str) -> float:
-    """Return the one rate of a recording: as declared, or by its time stamps where it declares none."""
-    rates = [float(rate) for rate, _ in record.cfg.sample_rates]
-    if rates == [0.0] and record.total_samples > 2:
-        times = np.asarray(record.time, np.float64)
-        steps = np.diff(times)
-        mean = float(times[-1] - times[0]) / len(steps)
-        if mean > 0.0 and bool((np.abs(steps - mean) < 0.5 * mean).all()):
-            rates = [round(1.0 / mean, 3)]
-    if len(rates) != 1 or not MIN_RATE <= rates[0] <= MAX_RATE:
-        text = ", ".join(f"{rate:g}" for rate in rates) or "none"
-        raise SupplyError(f"{name}: sample rate {text} (allowed: one rate, {MIN_RATE}..{MAX_RATE} per second)")
-    return rates[0]
-
-
-def _unit(record: Comtrade, number: int) -> float:
-    return _UNITS.get(record.cfg.analog_channels[number].uu.strip().upper(), 1.0)
-
-
-def _channel_numbers(record: Comtrade, wanted: Mapping[str, str], name: str) -> list[int | None]:
-    """Find the analog channel of V1..I3: by the given names, else the first of that unit and phase; None = not recorded."""
-    ids = [channel.name.strip() for channel in record.cfg.analog_channels]
-    found: list[int | None] = []
-    for symbol in CHANNELS:
-        if symbol in wanted:
-            if wanted[symbol] not in ids:
-                raise SupplyError(f"{name}: no channel {wanted[symbol]!r} for {symbol} (allowed: {', '.join(ids)})")
-            found.append(ids.index(wanted[symbol]))
-            continue
-        found.append(_by_phase(record, symbol))
-    if all(number is None for number in found[:3]):
-        raise SupplyError(
-            f"{name}: no voltage found (allowed: channels of unit V and phase A, B, C, or channels = {{ V1 = … }})"
-        )
-    return found
-
-
-def _by_phase(record: Comtrade, symbol: str) -> int | None:
-    phases = {"1": ("A", "L1", "1", "R"), "2": ("B", "L2", "2", "S"), "3": ("C", "L3", "3", "T")}[symbol[1]]
-    for number, channel in enumerate(record.cfg.analog_channels):
-        if channel.uu.strip().upper().lstrip("K") == {"V": "V", "I": "A"}[symbol[0]] and channel.ph.strip().upper() in phases:
-            return number
-    return None
+        size = self._channels * RAW_FORMATS[self._form]
+        self._fill(count * size)
+        data, self._pending = self._pending[: count * size], self._pending[count * size :]
+        if len(data) % size:
+            raise SupplyError(f"{_STREAM}: {len(data) % size} bytes left over (allowed: {size} bytes a sample)")
+        self._played += len(data) // size
+        block = decode(data, self._form).reshape(-1, self._channels)
+        samples = np.zeros((len(block), 6))
+        places = _SMALL.get(self._channels, range(min(6, self._channels)))
+        samples[:, list(places)] = block[:, : len(places)]
+        samples *= self._scale
+        return samples

@@ -13,6 +13,7 @@ from math import cos, radians
 from typing import Any, Final
 
 from countis.errors import SupplyError
+from countis.models import MAX_RATE, MIN_RATE
 from countis.supply.network import PHASES, FrontEnd, Harmonics, Load, Network, State, Wiring, angle_of
 from countis.supply.profiles import PROFILES, Points
 from countis.supply.source import Supply
@@ -48,14 +49,16 @@ class StatePlan:
     def sized(self, ratio: float) -> State:
         """Return the state behind CTs of a ratio."""
         loads = tuple(
-            load if power is None else replace(load, current=power / ratio / _watts_per_ampere(load, self.state.network))
+            load if power is None else replace(load, current=_current(power / ratio, load, self.state.network))
             for load, power in zip(self.state.loads, self.powers, strict=True)
         )
         return replace(self.state, loads=loads)
 
 
-def _watts_per_ampere(load: Load, network: Network) -> float:
-    return (sum(network.volts[p] for p in load.phases) or 1.0) * cos(radians(load.angle))
+def _current(watts: float, load: Load, network: Network) -> float:
+    """Return the current that takes so many watts; none where there is no voltage."""
+    volts = sum(network.volts[p] for p in load.phases)
+    return watts / (volts * cos(radians(load.angle))) if volts > 0.0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,10 @@ def _pair(value: Any) -> bool:
 
 def _harmonics(value: Any) -> Harmonics:
     order, ratio, degrees = whole(2, 40), number(0.0, 10.0), number(-360.0, 360.0)
-    return {order(int(key)): (ratio(pair[0]), degrees(pair[1])) for key, pair in dict(value).items() if _pair(pair)}
+    read = {order(int(key)): (ratio(pair[0]), degrees(pair[1])) for key, pair in dict(value).items() if _pair(pair)}
+    if len(read) != len(value):  # 5 and 05 are one
+        raise ValueError
+    return read
 
 
 def _numbers(count: int, low: float, high: float) -> Any:
@@ -146,7 +152,7 @@ _VOLTS: Final[Row] = (230.0, number(0.0, 1000.0), "0..1000 V")
 _HARMONICS: Final[Row] = ({}, _harmonics, "order 2..40 = [ratio 0..10, degrees]")
 _TABLES: Final = ("voltage", "wiring", "front_end", "tariff", "recording")
 _TOP: Final[dict[str, Row]] = {
-    "rate": (8000.0, number(800, 50_000), "800..50000 samples per second"),
+    "rate": (8000.0, number(MIN_RATE, MAX_RATE), f"{MIN_RATE}..{MAX_RATE} samples per second"),
     "frequency": (50.0, number(0.0, 400.0), "0..400 Hz"),
     "seed": (1, whole(0, 2**31), "a whole number from 0 on"),
     "noise": (0.0, number(0.0, 0.1), "0..0.1 of full scale"),
@@ -210,7 +216,10 @@ def read_supply(content: str, name: str) -> SupplyPlan:
     for key in ("load", "event"):
         if not isinstance(top[key], list):
             raise reader.fail("", 0, key, "not a list of tables", f"[[{key}]]")
-    recording = _recording(reader, top["recording"]) if top["recording"] != {} else None
+    recording = _recording(reader, top["recording"]) if "recording" in reader.document else None
+    beside = [key for key in ("voltage", "load", "wiring", "front_end", "event") if key in reader.document]
+    if recording is not None and beside:
+        raise reader.fail("", 0, beside[0], "beside a recording", "[recording] instead of voltage and load")
     first = _state(reader, reader.document, top["rate"])
     states = ((0.0, first), *_later_states(reader, top["event"], top["rate"]))
     return SupplyPlan(top["rate"], top["seed"], states, recording)
@@ -234,6 +243,8 @@ def _state(reader: Reader, document: Mapping[str, Any], rate: float) -> StatePla
     front_end = FrontEnd(front["gain"], front["offset"], front["phase"], top["noise"], front["bits"])
     tariff = reader.table(top["tariff"], "tariff", 0, _TARIFF)
     state = State(network, tuple(load for load, _ in loads), wiring, front_end, tariff["volts"])
+    if network.frequency >= rate / 2:
+        raise reader.fail("", 0, "frequency", "above half of the rate", f"below {rate / 2:g} Hz")
     for table, index, harmonics in (
         ("voltage", 0, network.harmonics),
         *(("load", n, x.harmonics) for n, (x, _) in enumerate(loads)),

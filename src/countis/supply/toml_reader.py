@@ -20,10 +20,10 @@ class Reader:
     """One TOML file; turns values into what they must be, or raises with their line."""
 
     def __init__(self, text: str, name: str) -> None:
-        self.name, self.lines = name, text.splitlines()
+        self.name, self.lines = name, text.split("\n")
         try:
             self.document: dict[str, Any] = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # of TOML, or of a number too long to be one
             found = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", str(error))
             line = found.group(1) if found and found.group(1) else str(len(self.lines))
             raise SupplyError(f"{name}:{line}: {str(error).split(' (at')[0]} (allowed: TOML)") from None
@@ -36,17 +36,19 @@ class Reader:
         for count, line in enumerate(self.lines, 1):
             header = re.match(r"\s*\[\[?\s*([\w.\-]+)\s*\]\]?", line)
             if header:
-                if table == "" and header.group(1) == key:
+                if header.group(1) == (f"{table}.{key}" if table else key):
                     return count
                 seen += header.group(1) == table
                 inside = header.group(1) == table and seen == index
                 at = count if inside else at
             elif inside and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[.=]", line):
                 return count
+            elif seen < 0 and table and re.match(rf"\s*{re.escape(table)}\s*(\.\s*{re.escape(key)}\s*)?=", line):
+                return count  # a dotted key or an inline table
         return at
 
     def fail(self, table: str, index: int, key: str, wrong: str, allowed: str) -> SupplyError:
-        path = f"{table}.{key}" if table else key
+        path = "".join(ch if ch.isprintable() else "?" for ch in (f"{table}.{key}" if table else key))
         return SupplyError(f"{self.name}:{self.line_of(table, index, key)}: {path}: {wrong} (allowed: {allowed})")
 
     def table(self, values: Any, name: str, index: int, rows: Mapping[str, Row]) -> dict[str, Any]:
@@ -63,7 +65,7 @@ class Reader:
                 continue
             try:
                 out[key] = read(values[key])
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, AttributeError):
                 raise self.fail(name, index, key, f"{short(values[key])} is not possible", allowed) from None
         return out
 
