@@ -8,6 +8,7 @@ import json
 import os
 import re
 import select
+import signal
 import socket
 import subprocess
 import time
@@ -62,6 +63,17 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("run", "--supply", "not-there.toml"), "not-there.toml: No such file"),
     (("run", "--recording", "not-there.cfg"), "not-there.cfg: No such file"),
     (("run", "--recording", "song.mp3"), "song.mp3: unknown kind"),
+    (("run", "--recording", "-", "--v-scale", "0"), "--v-scale"),
+    (("run", "--ready-file", "/not-there/ready"), "--ready-file /not-there/ready: No such file"),
+    (("run", "--tcp", "a..b:1"), "--tcp a..b:1"),
+    (("record", "--seconds", "1", "--out", "a.mp3"), "--out a.mp3: unknown kind"),
+    (("record", "--seconds", "0", "--out", "a.csv"), "--seconds 0"),
+    (("probe", "not-there.csv"), "not-there.csv: No such file"),
+    (("read", "tcp://127.0.0.1:²", "5"), "HOST:PORT"),
+    (("read", "tcp://a..b:502", "5"), "cannot connect"),
+    (("read", "tcp://127.0.0.1:1", "5", "--timeout", "nan"), "--timeout"),
+    (("read", "/dev/null", "5", "-b", "0"), "--baud"),
+    (("read", "/dev/null", "5"), "/dev/null"),
     (("run", "--recording", "-", "--rate", "500"), "--rate: 500"),
     (("run", "--supply", "a.toml", "--recording", "b.cfg"), "exclude each other"),
     (("read", "tcp://127.0.0.1:1", "5"), "127.0.0.1:1: cannot connect"),
@@ -208,6 +220,77 @@ def test_a_serial_device_is_answered_like_the_pty(tmp_path: Path) -> None:
     os.close(slave)
 
 
+def test_a_line_that_nobody_reads_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    running = start(tmp_path)
+    fd = os.open(running.ready["serial"], os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    sent = 0
+    for _ in range(3000):  # replies of many times what the terminal holds
+        try:
+            sent += os.write(fd, bytes.fromhex("0503C55800027890"))
+        except BlockingIOError:
+            time.sleep(0.002)
+    assert sent > 4096
+    began = time.monotonic()
+    assert stop(running)[0] == 0
+    assert time.monotonic() - began < 10
+    os.close(fd)
+
+
+def test_standard_input_that_stalls(tmp_path: Path) -> None:
+    """The ports answer, settings reach the memory, the status says what is wrong, and one signal ends it."""
+    samples = three_phase(230, 2.0).read(16_000).astype("<f4").tobytes()
+    ready = tmp_path / "ready.json"
+    with subprocess.Popen(
+        [COMMAND, "run", "--serial", "none", "--tcp", "127.0.0.1:0", "--recording", "-", "--speed", "50",
+         "--data", str(tmp_path), "--ready-file", str(ready)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        process.stdin.write(samples)
+        process.stdin.flush()
+        deadline = time.monotonic() + 60
+        while not ready.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with Bus.open(f"tcp://{json.loads(ready.read_text())['tcp']}") as bus:
+            assert bus[5].read("V1") == {"V1": 230.0}
+            bus[5].write(ct_primary=300)
+        time.sleep(3.5)
+        assert Meter.load((tmp_path / "meter.fram").read_bytes())["ct_primary"] == 300
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=10)
+        assert process.stdout is not None
+        out = process.stdout.read().decode()
+        process.stdin.close()
+    assert process.returncode == 0
+    assert re.search(r"requests  no samples for \d+ s$", out, re.M)
+
+
+def test_a_disk_that_is_full_ends_the_run_with_one_line(tmp_path: Path) -> None:
+    """A limit on the size of files stands for it: the memory can no longer be written."""
+    with countis_run(tmp_path, "--serial", "none"):
+        pass
+    words = f"ulimit -f 8; exec {COMMAND} run --serial none --tcp none --data {tmp_path / 'data'}"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert re.fullmatch(r"countis: \S+meter\.fram: File too large \(allowed: .+\)\n", done.stderr)
+
+
+def test_a_client_that_reads_nothing_is_not_served_without_end(tmp_path: Path) -> None:
+    with countis_run(tmp_path, "--serial", "none") as running:
+        host, port = running.ready["tcp"].split(":")
+        request = bytes.fromhex("000100000006 05 03 c552 003c")
+        with socket.create_connection((host, int(port))) as deaf:
+            deaf.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                for _ in range(20_000):
+                    deaf.sendall(request * 100)
+            with Bus.open(running.target) as bus:
+                assert bus[5].read("id.vendor") == {"id.vendor": "SOCOMEC"}
+        memory = Path(f"/proc/{running.process.pid}/status").read_text()
+        (resident,) = re.findall(r"VmRSS:\s+(\d+) kB", memory)
+        assert int(resident) < 400_000
+
+
 def test_a_recording_that_ends_stops_the_run(tmp_path: Path) -> None:
     samples = three_phase(230, 2.0).read(4 * 8000).astype("<f4")
     with subprocess.Popen(
@@ -258,7 +341,7 @@ def test_map_in_every_format() -> None:
 
 def test_every_command_and_option_has_a_help() -> None:
     top = command("--help").stdout
-    for name in ("run", "read", "map", "check"):
+    for name in ("run", "read", "map", "check", "record", "probe"):
         assert re.search(rf"^ +{name} +\S", top, re.M)
         helped = command(name, "--help")
         assert helped.returncode == 0
@@ -274,6 +357,21 @@ def test_check_says_what_is_there(tmp_path: Path) -> None:
     raw.write_bytes(three_phase().read(100).astype("<f4").tobytes())
     file.write_text('rate = 4000\n[recording]\nfile = "b.f32"\nat_end = "off"\n')
     assert "recording b.f32, 4000 samples per second, then off" in command("check", str(file)).stdout
+
+
+def test_record_and_probe(tmp_path: Path) -> None:
+    for kind in ("cfg", "wav", "csv", "f32"):
+        out = tmp_path / f"a.{kind}"
+        done = command("record", "--seconds", "0.5", "--out", str(out))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"countis run --recording {out}" in done.stdout
+        told = command("probe", str(out)).stdout
+        assert "0.5 s at 8000 per second" in told
+        assert 'V1 = "' in told
+        plan = tmp_path / f"{kind}.toml"
+        plan.write_text(told)
+        assert "fine: recording" in command("check", str(plan)).stdout
+    assert command("--version").stdout.startswith("countis 0.")
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

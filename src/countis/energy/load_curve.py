@@ -60,7 +60,7 @@ def close(row: Ints, period: int, ct: tuple[int, int], following: int, cut: int 
     record = None
     if counted > 0:
         broken = cut is not None or following != number + 1 or bool(row[Layout.demand_broken])
-        incomplete = broken or counted < period * SECOND - _SHORT
+        incomplete = broken or abs(counted - period * SECOND) > _SHORT
         seconds = counted / SECOND if incomplete else float(period)
         # 1 µWh is 3.6 mJ; the record is without the CT ratio.
         mean = round(int(row[Layout.demand_energy]) * 3.6 * ct[1] / (ct[0] * seconds))
