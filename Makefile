@@ -19,8 +19,8 @@ lint: .venv/dev.stamp
 	@.venv/bin/ruff check src tests bench
 	@.venv/bin/mypy
 
-bench: .venv/dev.stamp
-	@.venv/bin/python bench/run.py
+bench: .venv/bench.stamp
+	@.venv/bin/python bench/run.py bench.json
 
 size: .venv/run.stamp
 	@.venv/bin/python tests/size.py
@@ -40,6 +40,11 @@ docs/registers.md: .venv/run.stamp src/countis/modbus/tables.py
 .venv/dev.stamp: .venv/run.stamp requirements/dev.txt
 	@echo "adding the tools of the tests to .venv (once)"
 	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv/bench.stamp: .venv/dev.stamp requirements/bench.txt
+	@echo "adding the peers of the bench to .venv (once)"
+	@$(PIP) install --require-hashes -r requirements/bench.txt
 	@touch $@
 
 clean:

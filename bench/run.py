@@ -1,29 +1,40 @@
-"""`make bench`: what the stations cost, in interleaved rounds, medians printed beside JSON.
+"""`make bench`: what the stations cost beside their peers, in interleaved rounds, medians, JSON beside the table.
 
-Each figure is work per second of CPU time of this process. The machine is noisy: compare figures of one run only.
+Work per second of CPU time of whoever does it; the other peer stands still meanwhile. The machine is noisy: compare figures
+of one run only. `bench/run.py FILE` writes every round to FILE.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import socket
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+
 from countis import E44, Measurement, Meter
 from countis.metrology.measurement import Metrology
-from countis.modbus import pdu
+from countis.modbus import pdu, tcp
 from countis.supply import three_phase
 
-ROUNDS = 7
+ROUNDS = 5
 RATE = 8000
+COMMAND = str(Path(sys.executable).parent / "countis")
 HARMONICS = {order: (0.1 / order, 10.0 * order) for order in (3, 5, 7, 9, 11, 13, 15)}
-READ = pdu.read_request(50514, 60)
+READ = pdu.read_request(50514, 50)
+Work = Callable[[], float]  # does some work; returns how much, and the runner takes its CPU time
 
 
-def kernel() -> Callable[[], float]:
+def kernel() -> Work:
     samples = three_phase(i=2.0, pf=0.8).read(20 * RATE)
     metrology = Metrology(E44, RATE)
 
@@ -34,76 +45,238 @@ def kernel() -> Callable[[], float]:
     return work
 
 
-def whole_meter() -> Callable[[], float]:
+def pqopen() -> Work:
+    """U, I, P and f of three phases by pqopen-lib, on the same samples, fed second by second."""
+    from daqopen.channelbuffer import AcqBuffer
+    from pqopen.powersystem import PowerSystem
+
+    samples = three_phase(i=2.0, pf=0.8).read(5 * RATE)
+
+    def work() -> float:
+        channels = [AcqBuffer(size=2 * RATE) for _ in range(6)]
+        system = PowerSystem(zcd_channel=channels[0], input_samplerate=RATE)
+        for phase in range(3):
+            system.add_phase(u_channel=channels[phase], i_channel=channels[3 + phase])
+        for second in range(len(samples) // RATE):
+            for column, channel in enumerate(channels):
+                channel.put_data(samples[second * RATE : (second + 1) * RATE, column])
+            system.process()
+        return len(samples) / RATE
+
+    return work
+
+
+def bandwidth() -> Work:
+    """Reading memory and doing nothing with it but one sum: the limit of any kernel, in the same unit."""
+    samples = three_phase(i=2.0).read(400 * RATE)
+
+    def work() -> float:
+        np.add.reduce(samples, axis=None)
+        return len(samples) / RATE
+
+    return work
+
+
+def whole_meter() -> Work:
     samples = three_phase(i=2.0, pf=0.8).read(RATE)
     meter = Meter(E44, ct_primary=200)
 
     def work() -> float:
-        for _ in range(10):
+        for _ in range(20):
             meter.feed(samples)
+            meter.pdu(READ)
+        return 20.0
+
+    return work
+
+
+def synthesised_meter() -> Work:
+    supply = three_phase(i=2.0, v_harmonics=HARMONICS, i_harmonics=HARMONICS, noise=1e-5)
+    meter = Meter(E44, ct_primary=200)
+
+    def work() -> float:
+        for _ in range(10):
+            meter.feed(supply, seconds=1)
             meter.pdu(READ)
         return 10.0
 
     return work
 
 
-def synthesis() -> Callable[[], float]:
+def synthesis() -> Work:
     supply = three_phase(i=2.0, v_harmonics=HARMONICS, i_harmonics=HARMONICS, noise=1e-5)
-
-    def work() -> float:
-        return len(supply.read(5 * RATE)) / RATE
-
-    return work
+    return lambda: len(supply.read(5 * RATE)) / RATE
 
 
-def counting() -> Callable[[], float]:
+def minutes() -> Work:
     meter = Meter(E44)
     measurement = Measurement.of(E44, seconds=60.0, v=[230.0] * 3, i=[1.0] * 3, p=[200.0] * 3, q=[50.0] * 3)
 
     def work() -> float:
-        for _ in range(500):
+        for _ in range(2000):
             meter.count(measurement)
-        return 500.0
+        return 2000.0 / (365.25 * 1440)
 
     return work
 
 
-def requests() -> Callable[[], float]:
-    meter = Meter(E44)
-    meter.feed(three_phase(), seconds=2)
-
-    def work() -> float:
-        for _ in range(5000):
-            meter.pdu(READ)
-        return 5000.0
-
-    return work
-
-
-ROWS: dict[str, tuple[Callable[[], Callable[[], float]], str]] = {
+IN_PROCESS: dict[str, tuple[Callable[[], Work], str]] = {
     "kernel": (kernel, "s of 3V+3I at 8 kHz, everything measured"),
-    "meter": (whole_meter, "s of signal from samples to state row and Modbus image"),
-    "synthesis": (synthesis, "s of signal with 7 harmonics and noise made"),
-    "count": (counting, "measurements counted"),
-    "fc3": (requests, "requests of 60 registers answered"),
+    "pqopen-lib": (pqopen, "the same samples: U I P f by cycle, no Q"),
+    "read only": (bandwidth, "the same samples read and summed"),
+    "meter": (whole_meter, "meters in real time, from prepared samples to row and image"),
+    "meter + supply": (synthesised_meter, "meters in real time, with 7 harmonics and noise made"),
+    "supply": (synthesis, "s of signal with 7 harmonics and noise made"),
+    "meter-year": (minutes, "years counted in steps of a minute"),
 }
 
+PYMODBUS = """
+import asyncio, logging, sys
+from pymodbus.server import StartAsyncTcpServer
+from pymodbus.simulator import SimData, SimDevice
+from pymodbus.simulator import DataType
+logging.disable(logging.CRITICAL)
+device = SimDevice(5, simdata=[SimData(50514, count=60, values=7, datatype=DataType.REGISTERS)])
+asyncio.run(StartAsyncTcpServer(device, address=("127.0.0.1", int(sys.argv[1]))))
+"""
 
-def main() -> None:
-    workers = {name: make() for name, (make, _) in ROWS.items()}
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Served:
+    """A server in a process of its own, and one connection to it in a closed loop."""
+
+    def __init__(self, *words: str, port: int) -> None:
+        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.connection = socket.create_connection(("127.0.0.1", port))
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def cpu(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def requests(self, count: int) -> tuple[float, float]:
+        """Return requests per second of time, and of the server's CPU."""
+        os.kill(self.process.pid, signal.SIGCONT)
+        request = tcp.wrap(1, 5, READ)
+        self._ask(request)  # whatever waited is done
+        used, began = self.cpu(), time.perf_counter()
+        for _ in range(count):
+            self._ask(request)
+        wall, used = time.perf_counter() - began, self.cpu() - used
+        os.kill(self.process.pid, signal.SIGSTOP)
+        return count / wall, count / max(used, 0.01)
+
+    def _ask(self, request: bytes) -> None:
+        self.connection.sendall(request)
+        left = 9 + 100
+        while left:
+            part = self.connection.recv(left)
+            if not part:
+                raise RuntimeError("the server closed the connection")
+            left -= len(part)
+
+    def stop(self) -> None:
+        self.connection.close()
+        os.kill(self.process.pid, signal.SIGCONT)
+        self.process.kill()
+        self.process.wait()
+
+
+def over_tcp() -> dict[str, list[float]]:
+    """FC3 of 50 registers over TCP, one connection: countis run, with a living meter behind it, beside pymodbus' server."""
+    ours, theirs = free_port(), free_port()
+    figures: dict[str, list[float]] = {"fc3 tcp": [], "fc3 tcp, CPU": [], "pymodbus": [], "pymodbus, CPU": []}
+    with tempfile.TemporaryDirectory() as folder:
+        run = (COMMAND, "run", "--data", folder, "--serial", "none", "--tcp", f"127.0.0.1:{ours}")
+        servers = {"fc3 tcp": (Served(*run, port=ours), 20_000)}
+        servers["pymodbus"] = (Served(sys.executable, "-c", PYMODBUS, str(theirs), port=theirs), 3000)
+        try:
+            for _ in range(ROUNDS):
+                for name, (server, count) in servers.items():
+                    wall, used = server.requests(count)
+                    figures[name].append(wall)
+                    figures[f"{name}, CPU"].append(used)
+        finally:
+            for server, _ in servers.values():
+                server.stop()
+    return figures
+
+
+def start_up() -> dict[str, list[float]]:
+    """Seconds from the command to the first answer, and the memory it has then."""
+    figures: dict[str, list[float]] = {"start s": [], "memory MB": []}
+    for _ in range(3):
+        with tempfile.TemporaryDirectory() as folder:
+            port, began = free_port(), time.monotonic()
+            ready = Path(folder) / "ready"
+            words = (
+                COMMAND,
+                "run",
+                "--data",
+                folder,
+                "--serial",
+                "none",
+                "--tcp",
+                f"127.0.0.1:{port}",
+                "--ready-file",
+                str(ready),
+            )
+            process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+            while not ready.exists():
+                time.sleep(0.01)
+            with socket.create_connection(("127.0.0.1", port)) as connection:
+                connection.sendall(tcp.wrap(1, 5, READ))
+                connection.recv(300)
+            figures["start s"].append(time.monotonic() - began)
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            figures["memory MB"].append(int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024)
+            process.terminate()
+            process.wait()
+    return figures
+
+
+def in_process() -> dict[str, list[float]]:
+    workers = {name: make() for name, (make, _) in IN_PROCESS.items()}
     for work in workers.values():
         work()  # compiles and warms up
-    figures: dict[str, list[float]] = {name: [] for name in ROWS}
+    figures: dict[str, list[float]] = {name: [] for name in workers}
     for _ in range(ROUNDS):
         for name, work in workers.items():
             began = time.process_time()
             done = work()
             figures[name].append(done / (time.process_time() - began))
-    medians = {name: median(values) for name, values in figures.items()}
-    for name, (_, text) in ROWS.items():
-        print(f"{name:10} {medians[name]:12.0f} per CPU-second   {text}")
+    return figures
+
+
+def main() -> None:
+    figures = in_process() | over_tcp() | start_up()
+    m = {name: median(values) for name, values in figures.items()}
+    for name, (_, text) in IN_PROCESS.items():
+        print(f"{name:16} {m[name]:10.4g} per CPU-second   {text}")
+    print(
+        f"{'':16} {m['kernel'] / m['pqopen-lib']:10.0f} x pqopen-lib, {m['kernel'] / m['read only']:.0%} of the read bandwidth"
+    )
+    print(f"{'meter-year':16} {1 / m['meter-year']:10.1f} s for a year in steps of a minute")
+    for name in ("fc3 tcp", "pymodbus"):
+        print(f"{name:16} {m[name]:10.0f} requests of 50 registers per second, {m[f'{name}, CPU']:.0f} per second of its CPU")
+    print(f"{'':16} {m['fc3 tcp'] / m['pymodbus']:10.1f} x pymodbus, {m['fc3 tcp, CPU'] / m['pymodbus, CPU']:.1f} x by CPU")
+    print(f"{'start':16} {m['start s']:10.2f} s to the first answer, {m['memory MB']:.0f} MB")
     if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(json.dumps({"rounds": ROUNDS, "medians": medians, "all": figures}, indent=1))
+        Path(sys.argv[1]).write_text(json.dumps({"rounds": ROUNDS, "medians": m, "all": figures}, indent=1))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from running import command
 
 from countis.modbus.tables import ROWS
 from countis.settings import SETTINGS
+from countis.supply.toml_file import read_supply
 
 ROOT = Path(__file__).resolve().parents[1]
 DECISIONS = ROOT / "docs" / "decisions"
@@ -21,18 +22,19 @@ def test_the_table_of_registers_is_current() -> None:
 
 
 def test_the_library_example_of_the_readme_runs() -> None:
-    (code,) = re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(), re.S)
+    (code,) = [c for c in re.findall(r"```python\n(.+?)```", (ROOT / "README.md").read_text(), re.S) if "Meter(" in c]
     names: dict[str, object] = {}
     exec(compile(code, "README.md", "exec"), names)
     assert isinstance(names["image"], bytes)
 
 
 def test_the_supply_of_the_readme_is_fine(tmp_path: Path) -> None:
-    (text,) = re.findall(r"```toml\n(.+?)```", (ROOT / "README.md").read_text(), re.S)
+    supply, recording = re.findall(r"```toml\n(.+?)```", (ROOT / "README.md").read_text(), re.S)
     file = tmp_path / "readme.toml"
-    file.write_text(text)
+    file.write_text(supply)
     done = command("check", str(file))
     assert (done.returncode, done.stderr) == (0, "")
+    assert read_supply(recording, "readme.toml").recording is not None
 
 
 def test_every_option_the_readme_uses_is_there() -> None:
