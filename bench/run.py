@@ -39,7 +39,8 @@ def kernel() -> Work:
     metrology = Metrology(E44, RATE)
 
     def work() -> float:
-        metrology.feed(samples)
+        for second in range(len(samples) // RATE):
+            metrology.feed(samples[second * RATE : (second + 1) * RATE])
         return len(samples) / RATE
 
     return work

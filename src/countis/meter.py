@@ -178,15 +178,9 @@ class Meter:
         return events
 
     def _converted(self, samples: NDArray[Any]) -> NDArray[np.float64]:
-        """Return samples as the converter takes them: finite, and clipped at its full scale (decision 44)."""
         if samples.ndim != 2 or samples.shape[1] != 6:
             raise SupplyError(f"samples: shape {samples.shape} is not possible (allowed: n rows of V1 V2 V3 I1 I2 I3)")
-        block = np.asarray(samples, np.float64)
-        if not np.isfinite(block).all():
-            bad = int(np.argwhere(~np.isfinite(block))[0][0])
-            raise SupplyError(f"samples: sample {bad} is not a number (allowed: finite volts and amperes)")
-        peak = np.sqrt(2.0) * np.array([self.model.v_clip] * 3 + [self.model.i_clip] * 3)
-        return np.ascontiguousarray(np.clip(block, -peak, peak))
+        return self._metrology.converted(samples)
 
     def _feed(self, samples: NDArray[np.float64]) -> list[Event]:
         events: list[Event] = []

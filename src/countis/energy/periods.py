@@ -32,7 +32,7 @@ def turn(row: Ints, before: int = 0) -> None:
     midnight counts to the day that ends.
     """
     clock = row[..., Layout.time] + row[..., Layout.clock_zero] - before
-    if np.array_equal(clock // DAY_NS, row[..., Layout.period_ids.start]):
+    if not (clock // DAY_NS != row[..., Layout.period_ids.start]).any():
         return
     ids = period_ids(clock)
     left = ids != row[..., Layout.period_ids]

@@ -87,6 +87,16 @@ def _jit(**options: Any) -> Any:
 
 
 @_jit()
+def within(x, v_peak, i_peak):  # type: ignore[no-untyped-def]
+    """Tell whether all samples [n, 6] lie within the peaks of the converter; NaN does not."""
+    outside = 0
+    for i in range(x.shape[0]):
+        for k in range(3):
+            outside += (not abs(x[i, k]) <= v_peak) + (not abs(x[i, 3 + k]) <= i_peak)
+    return outside == 0
+
+
+@_jit()
 def _edge_weights(d):  # type: ignore[no-untyped-def]
     """Weights of the samples n−3, n−2, n−1, n that complete sums through n to an edge at n − 2 + d."""
     d2, d3, d4 = d * d, d * d * d, d * d * d * d
@@ -234,6 +244,8 @@ def _first_sample(fs, x):  # type: ignore[no-untyped-def]
 @_jit()
 def run(x, rate, coefficients, fs, ns, tail, out):  # type: ignore[no-untyped-def]
     """Take samples `x` [n, 6] (V, A at the terminals), write finished windows to `out` [k, ROW], return how many.
+
+    Longer than other functions on purpose: its running values must be local names to stay in registers.
 
     `fs`, `ns`, `tail` are the state of `new_state`. `out` holds MOST_ROWS rows for each second of samples
     and two more.

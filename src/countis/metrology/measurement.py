@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from countis.errors import SupplyError
 from countis.metrology import kernel
 from countis.models import Model
 from countis.quantities import LIVE_COLUMN
@@ -37,6 +38,7 @@ _SQUARED: Final = [*range(U_PAIRS.start, U_PAIRS.stop), *range(V_PHASES.start, V
 _AVERAGED: Final = [*range(P_PHASES.start, P_PHASES.stop), *range(Q_PHASES.start, Q_PHASES.stop)]
 
 # Below this share of S the sign of Q says nothing about lead or lag: PF is 1.000 either way. Assumed.
+_SQRT2: Final = 2.0**0.5
 _SQRT3: Final = 3.0**0.5
 _Q_DEAD_BAND: Final = 1e-3
 _OF_PHASES: Final = [*range(V_PHASES.start, V_PHASES.stop), V, IN, *(
@@ -185,6 +187,18 @@ class Metrology:
         self.model, self.rate, self.wires = model, float(rate), wires
         self._coefficients = kernel.band_pass(self.rate)
         self.restart()
+
+    def converted(self, samples: Floats) -> Floats:
+        """Return samples as the converter takes them: clipped at its full scale (decision 44). SupplyError on NaN."""
+        block = np.ascontiguousarray(samples, np.float64)
+        peaks = _SQRT2 * self.model.v_clip, _SQRT2 * self.model.i_clip
+        if kernel.within(block, *peaks):
+            return block
+        if not np.isfinite(block).all():
+            bad = int(np.argwhere(~np.isfinite(block))[0][0])
+            raise SupplyError(f"samples: sample {bad} is not a number (allowed: finite volts and amperes)")
+        limit = np.repeat(peaks, 3)
+        return np.clip(block, -limit, limit)
 
     def restart(self) -> None:
         """Forget the open window and the reference; the next sample is the first."""
