@@ -266,10 +266,10 @@ def test_standard_input_that_stalls(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_full_ends_the_run_with_one_line(tmp_path: Path) -> None:
-    """A limit on the size of files stands for it: the memory can no longer be written."""
+    """A limit on the size of files stands for it: the second copy of the hot page, from 4096 on, cannot be written."""
     with countis_run(tmp_path, "--serial", "none"):
         pass
-    words = f"ulimit -f 8; exec {COMMAND} run --serial none --tcp none --data {tmp_path / 'data'}"
+    words = f"ulimit -f 4; exec {COMMAND} run --serial none --tcp none --data {tmp_path / 'data'}"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert re.fullmatch(r"countis: \S+meter\.fram: File too large \(allowed: .+\)\n", done.stderr)

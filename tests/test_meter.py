@@ -86,6 +86,8 @@ def test_every_symbol_can_be_read() -> None:
     ("samples", "wrong"),
     [
         (np.full((10, 6), np.nan), "sample 0 is not a number"),
+        (np.array([[0.0] * 6, [0.0] * 6, [0, np.nan, 0, 0, 0, 0]]), "sample 2 is not a number"),
+        (np.array([[0.0] * 6, [0, 0, 0, 0, 0, np.nan]]), "sample 1 is not a number"),
         (np.array([[0.0] * 6, [0, 0, np.inf, 0, 0, 0]]), "sample 1 is not a number"),
         (np.zeros((10, 5)), "shape"),
         (np.zeros(60), "shape"),
