@@ -37,7 +37,6 @@ from countis.metrology.measurement import (
     Q,
     S,
     combine,
-    energy_columns,
     supply_share,
 )
 from countis.models import E44, MAX_RATE, MIN_RATE, Model, pulse_weight
@@ -113,8 +112,8 @@ class Meter:
         """Take samples and count what they carry.
 
         samples: [n, 6] of V1 V2 V3 (V) and I1 I2 I3 (secondary A) at `rate`, or a source of them and how many seconds.
-        Returns pulses and records, window by window. Raises
-        SupplyError on NaN, another shape or another rate; nothing is counted then.
+        Returns pulses and records, window by window. Raises SupplyError on NaN, another shape or another rate; then nothing
+        of that block is counted.
         """
         if isinstance(samples, np.ndarray):
             return self._feed(self._converted(samples))
@@ -235,12 +234,14 @@ class Meter:
         if not self._supplied(m):
             return self._dark(m.ns)
         start = int(row[Layout.time])
-        p, q, s = (energy_columns(live, phases) for phases in (P_PHASES, Q_PHASES, S_PHASES))
+        p, q, s = live[P_PHASES], live[Q_PHASES], live[S_PHASES]
+        if self.settings["wires"] == 3:  # two wattmeters know no phases: the total stands for the first
+            p, q, s = (np.array([live[total], 0.0, 0.0]) for total in (P, Q, S))
         p, q, s = gated(p, q, s, self.model.start_va)
         remainders = row[Layout.remainders].reshape(-1, 3)
         d, remainders[...] = increments(p, q, s, m.ns, self.ratio, remainders)
         if self.settings["wires"] == 3:
-            d[:, :SUM] = 0  # two wattmeters know no phases
+            d[:, :SUM] = 0
         row[Layout.time] = start + m.ns
         periods.turn(row, before=1)
         registers.add(row, d, m.ns)

@@ -91,16 +91,6 @@ def supply_share(live: Floats, model: Model) -> float:
     return float(live[U_PAIRS.start]) / (_SQRT3 * model.un) if np.isnan(volts) else volts / model.un
 
 
-def energy_columns(live: Floats, phases: slice) -> Floats:
-    """Return what is counted of P, Q or S by phase [..., 3]; with three wires the total stands in the first place."""
-    values = live[..., phases]
-    if not np.isnan(values[..., 0]).any():
-        return values
-    total = np.zeros_like(values)
-    total[..., 0] = live[..., phases.start - 1]
-    return total
-
-
 def measure(rows: Floats, model: Model, wires: int = 4) -> Floats:
     """Turn window rows of the kernel [k, ROW] into live values [k, len(LIVE)], secondary."""
     live = np.full((len(rows), len(LIVE_COLUMN)), np.nan)
