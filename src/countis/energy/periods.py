@@ -14,6 +14,7 @@ from countis.energy.registers import Layout
 from countis.quantities import PERIODS
 
 EPOCH: Final = np.datetime64("2000-01-01T00:00:00", "s")  # a Saturday
+_FIRST_MONTH: Final = int(EPOCH.astype("M8[M]").astype(np.int64))  # so that a new row, all zero, stands in it
 DAY_NS: Final = 86_400_000_000_000
 _DAYS_TO_MONDAY: Final = 5  # so that weeks change on Monday (ISO 8601; assumed)
 
@@ -21,7 +22,7 @@ _DAYS_TO_MONDAY: Final = 5  # so that weeks change on Monday (ISO 8601; assumed)
 def period_ids(clock_ns: Ints) -> Ints:
     """Return the numbers [..., 3] of day, week and month at a clock in nanoseconds since 2000-01-01."""
     day = clock_ns // DAY_NS
-    month = (EPOCH.astype("M8[D]") + day.astype("m8[D]")).astype("M8[M]").astype(np.int64)
+    month = (EPOCH.astype("M8[D]") + day.astype("m8[D]")).astype("M8[M]").astype(np.int64) - _FIRST_MONTH
     return np.stack((day, (day + _DAYS_TO_MONDAY) // 7, month), axis=-1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import shutil
 import sys
@@ -44,7 +45,7 @@ def show(line: str, out: TextIO) -> None:
     if not select.select([], [out], [], 0)[1]:
         return  # nobody reads; the meter does not wait for them
     if out.isatty():
-        print(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end="", file=out, flush=True)
+        print(f"\r\x1b[K{line[: os.get_terminal_size(out.fileno()).columns - 1]}", end="", file=out, flush=True)
     else:
         print(line, file=out, flush=True)
 

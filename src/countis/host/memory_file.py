@@ -31,12 +31,15 @@ class MemoryFile:
             raise MemoryImageError(f"{folder}: {error.strerror} (allowed: a folder that can be written)") from None
         try:
             fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            os.ftruncate(self._owner, 0)
+            os.pwrite(self._owner, f"{os.getpid()}\n".encode(), 0)
+        except BlockingIOError:
             pid = os.read(self._owner, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(self._owner)
             raise MemoryImageError(f"{folder}: in use by process {pid} (allowed: one owner, or another --data)") from None
-        os.ftruncate(self._owner, 0)
-        os.pwrite(self._owner, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(self._owner)
+            raise MemoryImageError(f"{folder}: {error.strerror} (allowed: a disk that takes writes)") from None
 
     def read(self) -> bytes | None:
         """Return the image, None where there is none yet."""

@@ -242,11 +242,12 @@ def _first_sample(fs, x):  # type: ignore[no-untyped-def]
 
 
 @_jit()
-def run(x, rate, coefficients, fs, ns, tail, out):  # type: ignore[no-untyped-def]
+def run(x, rate, coefficients, fs, ns, tail, out, reactive=True):  # type: ignore[no-untyped-def]
     """Take samples `x` [n, 6] (V, A at the terminals), write finished windows to `out` [k, ROW], return how many.
 
     Longer than other functions on purpose: its running values must be local names to stay in registers.
 
+    reactive: False leaves Q and the phase sequence out, for who wants to know what they cost.
     `fs`, `ns`, `tail` are the state of `new_state`. `out` holds MOST_ROWS rows for each second of samples
     and two more.
     """
@@ -271,7 +272,6 @@ def run(x, rate, coefficients, fs, ns, tail, out):  # type: ignore[no-untyped-de
             y = r + z1
             z1 = z2 - a1 * y
             z2 = -r - a2 * y
-            c, s = c * rc - s * rs, c * rs + s * rc
             u12, u23, u31, i_n = v1 - v2, v2 - v3, v3 - v1, i1 + i2 + i3
             s0 += v1 * v1
             s1 += v2 * v2
@@ -286,18 +286,20 @@ def run(x, rate, coefficients, fs, ns, tail, out):  # type: ignore[no-untyped-de
             s10 += v1 * i1
             s11 += v2 * i2
             s12 += v3 * i3
-            c0 += c * v1
-            c1 += c * v2
-            c2 += c * v3
-            c3 += c * i1
-            c4 += c * i2
-            c5 += c * i3
-            k0 += s * v1
-            k1 += s * v2
-            k2 += s * v3
-            k3 += s * i1
-            k4 += s * i2
-            k5 += s * i3
+            if reactive:
+                c, s = c * rc - s * rs, c * rs + s * rc
+                c0 += c * v1
+                c1 += c * v2
+                c2 += c * v3
+                c3 += c * i1
+                c4 += c * i2
+                c5 += c * i3
+                k0 += s * v1
+                k1 += s * v2
+                k2 += s * v3
+                k3 += s * i1
+                k4 += s * i2
+                k5 += s * i3
             i += 1
             since += 1
             if y < -HYSTERESIS:

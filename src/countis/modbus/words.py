@@ -148,7 +148,7 @@ def decode(row: Row, words: Sequence[int]) -> float | int | str | None:
         raw = raw << 16 | word
     if row.codes:
         return {code: value for value, code in row.codes}.get(raw)
-    if row.symbol.startswith("demand.") and raw == (1 << 16 * len(words)) - 1:
+    if row.symbol.startswith(("demand.", "curve.")) and raw == (1 << 16 * len(words)) - 1:
         return None
     if row.symbol in LIVE_COLUMN and raw == NOT_AVAILABLE.get(row.type):
         return None

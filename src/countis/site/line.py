@@ -6,6 +6,7 @@ nothing of registers.
 
 from __future__ import annotations
 
+import select
 import socket
 import termios
 import time
@@ -130,7 +131,7 @@ class _Socket:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def exchange(self, address: int, request: bytes) -> bytes:
-        if self._spoilt:
+        if self._spoilt or select.select([self._socket], [], [], 0)[0]:  # bytes that wait now answer nothing we asked
             self.close()
             self._connect()
         self._spoilt = True
