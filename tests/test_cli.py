@@ -68,6 +68,8 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("run", "--tcp", "a..b:1"), "--tcp a..b:1"),
     (("record", "--seconds", "1", "--out", "a.mp3"), "--out a.mp3: unknown kind"),
     (("record", "--seconds", "0", "--out", "a.csv"), "--seconds 0"),
+    (("record", "--seconds", "nan", "--out", "a.csv"), "--seconds nan"),
+    (("run", "--tcp", "127.0.0.1:" + "1" * 5000), "HOST:PORT"),
     (("probe", "not-there.csv"), "not-there.csv: No such file"),
     (("read", "tcp://127.0.0.1:²", "5"), "HOST:PORT"),
     (("read", "tcp://a..b:502", "5"), "cannot connect"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -314,6 +315,10 @@ EVENTS: list[tuple[str, int, str]] = [
     ("[wiring]\nmissing = \"L1\"", 2, "wiring.missing"),
     ("[wiring]\nneutral = \"gone\"", 2, "wiring.neutral"),
     ("[front_end]\nbits = 64", 2, "front_end.bits"),
+    ("[[load]]\ncurrent = 1\nfired = 9\n[wiring]\nneutral = \"lost\"", 5, "wiring.neutral"),
+    ("[[event]]\nat = 1\nover = 1\nset = { frequency = 1" + "0" * 400 + " }", 4, "event.set"),
+    ("[recording]\nfile = \"a.cfg\"\n[voltage]\nL1 = 230", 3, "voltage"),
+    ("noise = 0.1\n[recording]\nfile = \"a.cfg\"", 1, "noise"),
     ("[front_end]\ngain = [1]", 2, "front_end.gain"),
 ]  # fmt: skip
 
@@ -324,6 +329,49 @@ def test_what_is_wrong_with_an_event_is_told_with_its_line(text: str, line: int,
         read_supply(text, "site.toml")
     assert str(error.value).startswith(f"site.toml:{line}: ")
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize("terminal", [0, 1, 2])
+def test_a_dead_terminal_of_three_wires(terminal: int) -> None:
+    """It lies at the star point: two voltages fall to 230 V, the one opposite stays (decision 66)."""
+    meter = Meter(E43, wires=3)
+    meter.feed(Supply([(0.0, State(Network(), (Load(1.0),), Wiring(missing=(terminal,))))]), seconds=3)
+    assert meter.missing == (f"L{terminal + 1}",)
+    assert meter["sequence"] is None
+    whole = Meter(E43, wires=3)
+    whole.feed(three_phase(), seconds=3)
+    assert (whole.missing, whole["sequence"]) == ((), 123)
+
+
+def test_a_lost_neutral_with_export_stays_within_reason() -> None:
+    loads = (Load(1.0, (0,)), Load(0.99, (1,), export=True), Load(0.001, (2,)))
+    samples = Supply([(0.0, State(Network(), loads, Wiring(neutral_lost=True)))]).read(400)
+    assert np.abs(samples[:, :3]).max() < 600
+    assert np.abs(samples[:, 3:].sum(axis=1)).max() < 1e-9
+
+
+def test_a_network_that_stands_still_makes_numbers() -> None:
+    for load in (Load(1.0, fired=90.0), Load(1.0, burst=(1, 1))):
+        assert np.isfinite(Supply([(0.0, State(Network(frequency=0.0), (load,)))]).read(100)).all()
+
+
+def test_ramps_that_overlap_do_not_disturb_each_other() -> None:
+    text = """
+    [[event]]
+    at = 2
+    over = 2
+    set = { "voltage.L1" = 130 }
+    [[event]]
+    at = 0
+    over = 2000
+    set = { "tariff.volts" = 200 }
+    """
+    plan = read_supply(text, "a.toml")
+    volts = {t: s.state.network.volts[0] for t, s in plan.states}
+    times = sorted(volts)
+    assert all(volts[a] >= volts[b] - 1e-9 for a, b in itertools.pairwise(times))
+    for t, v in volts.items():
+        assert v == pytest.approx(min(230.0, max(130.0, 230 - 50 * (t - 2))), abs=0.5), t
 
 
 def test_scenarios_are_the_same_in_any_chunks() -> None:
@@ -345,7 +393,7 @@ def test_scenarios_are_the_same_in_any_chunks() -> None:
     [[event]]
     at = 0.61
     for = 0.11
-    set = { "wiring.neutral" = "lost" }
+    set = { "wiring.reversed" = ["L2"] }
     """
     plan: Any = read_supply(text, "a.toml")
     whole = plan.build(1.0).read(12_000)

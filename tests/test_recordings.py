@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from countis import E44, Bus, Meter
 from countis.errors import SupplyError
-from countis.host.record import record
+from countis.host.record import probe, record
 from countis.host.sources import Raw, open_source, recording
 from countis.supply import three_phase
 from countis.supply.comtrade_file import read_comtrade, write_comtrade
@@ -259,6 +259,65 @@ phase = "L2"
 current = 4
 direction = "export"
 """
+
+
+def test_what_stands_behind_the_samples_of_a_wav_is_not_played() -> None:
+    """A LIST chunk after the data, and the pad byte of an odd one."""
+    data = wav(channels=1, bits=24, claimed=15, there=15) + b"\0LIST\x04\0\0\0abcd"
+    pieces = iter([data])
+    stream = RawStream(lambda n: next(pieces, b""))
+    assert [len(stream.read(4)) for _ in range(3)] == [4, 1, 0]
+    assert len(read_wav(data, "x").data) == 5
+
+
+def test_a_byte_order_mark_changes_nothing(tmp_path: Path) -> None:
+    text = write_csv(three_phase(rate=16_000).read(1600), 16_000, ("V1", "V2", "V3", "I1", "I2", "I3"))
+    (tmp_path / "plain.csv").write_bytes(text)
+    (tmp_path / "excel.csv").write_bytes(b"\xef\xbb\xbf" + text)
+    plain, excel = (open_source(None, str(tmp_path / f"{n}.csv"), 1.0, 0.0, Raw()) for n in ("plain", "excel"))
+    assert plain.rate == excel.rate == 16_000
+    assert np.array_equal(plain.read(100), excel.read(100))
+
+
+def test_the_tariff_input_goes_with_a_recording(tmp_path: Path) -> None:
+    (tmp_path / "a.f32").write_bytes(three_phase().read(800).astype("<f4").tobytes())
+    (tmp_path / "a.toml").write_text('[tariff]\nvolts = 230\n[recording]\nfile = "a.f32"\n')
+    assert open_source(tmp_path / "a.toml", None, 1.0, 0.0, Raw()).tariff_volts == 230
+
+
+def test_a_skewed_channel_is_brought_back() -> None:
+    """I1 taken 100 µs late and said to be: it is where it was to one part in a thousand."""
+    t = np.arange(800) / 8000
+    late = np.zeros((800, 6))
+    late[:, 0], late[:, 3] = np.sin(2 * np.pi * 50 * t), np.sin(2 * np.pi * 50 * (t + 1e-4))
+    cfg, dat = write_comtrade(late, 8000, ("V1", "V2", "V3", "I1", "I2", "I3"), 50.0)
+    lines = cfg.decode().split("\r\n")
+    lines[5] = lines[5].replace("1.0,0.0,0.0,", "1.0,0.0,100.0,")
+    data = read_comtrade("\r\n".join(lines), dat, "x").data
+    assert np.abs(data[5:-5, 3] - data[5:-5, 0]).max() < 1e-3
+
+
+@pytest.mark.parametrize("rate", ["inf", "5e-324", "0", "nan", "-8000", "1e12"])
+def test_absurd_rates_are_told(rate: str) -> None:
+    cfg, dat = write_comtrade(np.ones((4, 6)), 8000, ("V1", "V2", "V3", "I1", "I2", "I3"), 50.0)
+    with pytest.raises(SupplyError, match="allowed"):
+        read_comtrade(cfg.decode().replace("8000,4", f"{rate},4"), dat, "x")
+
+
+def test_a_rate_far_beyond_the_promise_is_told_at_once() -> None:
+    with pytest.raises(SupplyError, match=r"allowed: 50\.\.400000"):
+        play(np.zeros((100_000, 6)), 2e8, RecordingPlan("x", {}), "x")
+
+
+def test_a_proposed_table_is_toml_whatever_the_names(tmp_path: Path) -> None:
+    cfg, dat = write_comtrade(three_phase().read(80), 8000, ("V1", "V2", "V3", "I1", "I2", "I3"), 50.0)
+    (tmp_path / "q.cfg").write_bytes(cfg.replace(b",V1,A", b',U\\A "x",A'))
+    (tmp_path / "q.dat").write_bytes(dat)
+    plan = read_supply(probe(tmp_path / "q.cfg", Raw()), "q.toml").recording
+    assert plan is not None
+    assert plan.channels["V1"] == 'U\\A "x"'
+
+
 SCALES = RecordingPlan("x", {}, v_scale=FULL_SCALE_V, i_scale=FULL_SCALE_I)
 
 

@@ -24,11 +24,13 @@ from countis.energy.registers import Layout
 from countis.errors import SettingError, SupplyError, UnknownSymbol
 from countis.memory import Contents, Page, Write
 from countis.metrology.measurement import (
+    DEAD_TERMINAL,
     I_PHASES,
     IN,
     P_PHASES,
     Q_PHASES,
     S_PHASES,
+    U_PAIRS,
     V_PHASES,
     I,
     Measurement,
@@ -317,6 +319,11 @@ class Meter:
     def missing(self) -> tuple[str, ...]:
         """Phases without voltage, of L1 L2 L3 (decision 17); none before there is a measurement."""
         volts = self.live[V_PHASES]
+        if self.settings["wires"] == 3:  # the highest voltage lies opposite a dead terminal
+            u12, u23, u31 = (float(u) for u in self.live[U_PAIRS])
+            opposite = {"L3": u12, "L1": u23, "L2": u31}
+            dead = max(opposite, key=lambda phase: opposite[phase])
+            return (dead,) if min(u12, u23, u31) < DEAD_TERMINAL * opposite[dead] else ()
         return tuple(f"L{k}" for k, v in enumerate(volts, 1) if v < self.model.missing_below * self.model.un)
 
     def runs(self, partial: str) -> bool:

@@ -40,10 +40,10 @@ def status(meter: Meter, requests: int, notes: Iterable[str] = ()) -> str:
     ))  # fmt: skip
 
 
-def show(line: str, out: TextIO) -> None:
+def show(line: str, out: TextIO | None) -> None:
     """Print a status line: over the last one on a terminal, cut to its width; else below it."""
-    if not select.select([], [out], [], 0)[1]:
-        return  # nobody reads; the meter does not wait for them
+    if out is None or not select.select([], [out], [], 0)[1]:
+        return  # closed, or nobody reads: the meter does not wait for them
     if out.isatty():
         print(f"\r\x1b[K{line[: os.get_terminal_size(out.fileno()).columns - 1]}", end="", file=out, flush=True)
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +27,7 @@ def record(supply: Supply, seconds: float, out: Path) -> str:
     """Write what a supply makes; return how it is played back. SupplyError where it cannot be written."""
     if out.suffix.lower() not in _KINDS:
         raise SupplyError(f"--out {out}: unknown kind of recording (allowed: {', '.join(_KINDS)})")
-    count = round(seconds * supply.rate)
+    count = round(seconds * supply.rate) if math.isfinite(seconds) else 0
     if not 2 <= count <= _MOST_SAMPLES:
         raise SupplyError(f"--seconds {seconds:g}: {count} samples (allowed: 2..{_MOST_SAMPLES})")
     rate, frequency = supply.rate, supply.state.network.frequency
@@ -57,6 +59,11 @@ def _write(path: Path, data: bytes) -> None:
         raise SupplyError(f"--out {path}: {error.strerror} (allowed: a file that can be written)") from None
 
 
+def _quoted(name: str) -> str:
+    """Return a name as a TOML string."""
+    return json.dumps(name, ensure_ascii=False)
+
+
 def probe(path: Path, raw: Raw) -> str:
     """Say what is in a recording, and propose a `[recording]` table for it."""
     recorded = read_recording(path, raw)
@@ -71,9 +78,9 @@ def probe(path: Path, raw: Raw) -> str:
             f"#   {channel.name:24} {channel.unit or '?':2} {channel.phase or '-':2} RMS {rms:.6g} in its first cycles"
         )
     found = propose(recorded)
-    lines += ["[recording]", f'file = "{path.name}"']
+    lines += ["[recording]", f"file = {_quoted(path.name)}"]
     if found:
-        lines.append("channels = { " + ", ".join(f'{symbol} = "{name}"' for symbol, name in found.items()) + " }")
+        lines.append("channels = { " + ", ".join(f"{symbol} = {_quoted(name)}" for symbol, name in found.items()) + " }")
     lines += [
         "v_scale = 1.0    # to volts at the terminals",
         "i_scale = 1.0    # to amperes on the secondary",

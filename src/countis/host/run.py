@@ -87,20 +87,20 @@ def open_meter(options: Options, memory: MemoryFile, default: Model) -> tuple[Me
 
 def _write_ready(path: Path, content: dict[str, object] | None) -> None:
     """Write the ready file whole; None takes an old one away, and tells early whether the new one can be written."""
+    fresh = path.with_name(path.name + ".new")
     try:
         if content is None:
             path.unlink(missing_ok=True)
-            path.touch()
-            path.unlink()
+            fresh.touch()
+            fresh.unlink()
         else:
-            fresh = path.with_name(path.name + ".new")
             fresh.write_text(json.dumps(content) + "\n")
             os.replace(fresh, path)
     except OSError as error:
         raise SettingError(f"--ready-file {path}: {error.strerror} (allowed: a file that can be written)") from None
 
 
-async def serve(options: Options, default: Model, out: TextIO) -> int:
+async def serve(options: Options, default: Model, out: TextIO | None) -> int:
     """Run until a signal or the end of the recording; return the exit code."""
     asked = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -108,6 +108,8 @@ async def serve(options: Options, default: Model, out: TextIO) -> int:
     with contextlib.ExitStack() as stack:
         memory = MemoryFile(options.data)
         stack.callback(memory.close)
+        if options.ready_file is not None:
+            _write_ready(options.ready_file, None)
         meter, source, changed = open_meter(options, memory, default)
         runner = Runner(meter, source, memory, options.speed)
         desk = Desk(meter, runner.lock)
@@ -116,8 +118,6 @@ async def serve(options: Options, default: Model, out: TextIO) -> int:
         line = SerialPort(desk, options.serial) if options.serial is not None else None
         if line is not None:
             stack.callback(line.close)
-        if options.ready_file is not None:
-            _write_ready(options.ready_file, None)
         if memory.exists():
             memory.write(meter.writes())
         else:
@@ -160,7 +160,7 @@ async def _until_ready(runner: Runner, asked: asyncio.Event, patience: float) ->
         await asyncio.sleep(0.01)
 
 
-async def _watch(runner: Runner, desk: Desk, asked: asyncio.Event, out: TextIO) -> None:
+async def _watch(runner: Runner, desk: Desk, asked: asyncio.Event, out: TextIO | None) -> None:
     """Print the status each second until the runner stops or a signal asks for it."""
     while not asked.is_set() and not runner.stopped.is_set():
         with contextlib.suppress(TimeoutError):
@@ -168,7 +168,7 @@ async def _watch(runner: Runner, desk: Desk, asked: asyncio.Event, out: TextIO) 
         with runner.lock:
             text = status(runner.meter, desk.requests, [*runner.notes, *desk.troubles])
         show(text, out)
-    if out.isatty():
+    if out is not None and out.isatty():
         print(file=out)
 
 

@@ -40,7 +40,7 @@ def read_file(path: Path) -> bytes:
 def read_text(path: Path) -> str:
     """Return the text of a UTF-8 file; SupplyError where it is none."""
     try:
-        return read_file(path).decode("utf-8")
+        return read_file(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SupplyError(f"{path}: byte {error.start} is not UTF-8 (allowed: UTF-8 text)") from None
 
@@ -70,7 +70,7 @@ def read_recording(path: Path, raw: Raw) -> Recorded:
         data = next((p for p in (path.with_suffix(".dat"), path.with_suffix(".DAT")) if p.exists()), path.with_suffix(".dat"))
         cfg = read_file(path)
         try:
-            text = cfg.decode("utf-8")
+            text = cfg.decode("utf-8-sig")
         except UnicodeDecodeError:
             text = cfg.decode("latin-1")  # older ones name their channels in it
         return read_comtrade(text, read_file(data), name)
@@ -83,11 +83,11 @@ def read_recording(path: Path, raw: Raw) -> Recorded:
     raise SupplyError(f"{path}: unknown kind of recording (allowed: {_ALLOWED})")
 
 
-def recording(plan: RecordingPlan, beside: Path, raw: Raw) -> Source:
+def recording(plan: RecordingPlan, beside: Path, raw: Raw, tariff_volts: float = 0.0) -> Source:
     """Open the recording of a plan; its file is looked up beside the supply file."""
     path = beside / plan.file
     recorded = read_recording(path, raw)
-    return play(choose(recorded, plan.channels, str(path)), recorded.rate, plan, str(path))
+    return play(choose(recorded, plan.channels, str(path)), recorded.rate, plan, str(path), tariff_volts)
 
 
 def _pull(count: int) -> bytes:
@@ -107,5 +107,6 @@ def open_source(supply: Path | None, recorded: str | None, ratio: float, midnigh
     described = supply_plan(supply)
     if described.recording is not None:
         beside = supply.parent if supply is not None else Path()
-        return recording(described.recording, beside, replace(raw, rate=described.rate))
+        volts = described.states[0][1].state.tariff_volts
+        return recording(described.recording, beside, replace(raw, rate=described.rate), volts)
     return described.build(ratio, midnight)

@@ -44,6 +44,7 @@ _Q_DEAD_BAND: Final = 1e-3
 _OF_PHASES: Final = [*range(V_PHASES.start, V_PHASES.stop), V, IN, *(
     column for phases in (P_PHASES, Q_PHASES, S_PHASES, PF_PHASES) for column in range(phases.start, phases.stop)
 )]  # fmt: skip
+DEAD_TERMINAL: Final = 0.7  # with three wires: a terminal at the star point halves two voltages by √3 (decision 66)
 _HALF_COUNT: Final = 0.005  # Hz; 44.996 is shown as 45.00
 _ROTATION_SURE: Final = 0.3  # of V², a balanced system has 2.6; assumed
 
@@ -110,7 +111,8 @@ def measure(rows: Floats, model: Model, wires: int = 4) -> Floats:
     rotation, mean = rows[:, kernel.ROTATION], live[:, U] ** 2 / 3.0
     missing = (live[:, V_PHASES] < model.missing_below * model.un).any(axis=1)
     if wires == 3:
-        missing = (live[:, U_PAIRS] < model.missing_below * model.un * _SQRT3).any(axis=1)
+        u = live[:, U_PAIRS]
+        missing = (u.max(axis=1) < model.missing_below * model.un * _SQRT3) | (u.min(axis=1) < DEAD_TERMINAL * u.max(axis=1))
         _forget_phases(live, model)
     sure = ~missing & (np.abs(rotation) > _ROTATION_SURE * mean)
     live[:, SEQUENCE] = np.where(sure, np.where(rotation > 0, 123.0, 132.0), np.nan)

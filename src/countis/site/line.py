@@ -199,7 +199,7 @@ class RtuTcpLine(_Socket):
 def parse_endpoint(text: str, where: str) -> tuple[str, int]:
     """Return host and port of `HOST:PORT`; BusError tells what is allowed."""
     host, _, port = text.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+    if not host or not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
         raise BusError(f"{where}: {text!r} is not possible (allowed: HOST:PORT)")
     return host.strip("[]"), int(port)
 

@@ -40,7 +40,9 @@ def read_comtrade(cfg: str, dat: bytes, name: str) -> Recorded:
     if data.ndim != 2 or len(data) < 2:
         raise SupplyError(f"{name}: {len(times)} samples (allowed: two and more, with analog channels)")
     channels, scales = [], []
-    for analog in record.cfg.analog_channels:
+    for column, analog in enumerate(record.cfg.analog_channels):
+        if analog.skew:  # taken so many µs late; brought back in a straight line between samples
+            data[:, column] = np.interp(times, times + analog.skew * 1e-6, data[:, column])
         unit, scale = _UNITS.get(analog.uu.strip().upper(), ("", 1.0))
         primary = analog.pors.strip().upper() == "P" and unit and analog.primary and analog.secondary
         scales.append(scale * (analog.secondary / analog.primary if primary else 1.0))

@@ -23,6 +23,7 @@ _WAV_PCM, _WAV_FLOAT, _WAV_EXTENSIBLE = 1, 3, 0xFFFE
 _WAV_FORMATS: Final = {(_WAV_PCM, 16): "s16", (_WAV_PCM, 24): "s24", (_WAV_PCM, 32): "s32", (_WAV_FLOAT, 32): "f32",
                        (_WAV_FLOAT, 64): "f64"}  # fmt: skip
 _MOST_CHANNELS: Final = 1000
+_HIGHEST_RATE: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,10 @@ class Recorded:
     rate: float
     channels: tuple[Channel, ...]
     data: Samples
+
+    def __post_init__(self) -> None:
+        if not 1.0 <= self.rate <= _HIGHEST_RATE:
+            raise SupplyError(f"{self.kind}: {self.rate:g} samples per second (allowed: 1..{_HIGHEST_RATE:g})")
 
 
 def decode(data: bytes, form: str) -> Samples:
@@ -175,7 +180,7 @@ def _rate_of(times: Samples, name: str) -> float:
     mean = float(times[-1] - times[0]) / max(1, len(steps))
     if not mean > 0.0 or bool((np.abs(steps - mean) > 0.5 * mean).any()):
         raise SupplyError(f"{name}: time stamps are uneven (allowed: one rate)")
-    return float(f"{1.0 / mean:.9g}")
+    return float(f"{1.0 / max(mean, 1e-300):.9g}")
 
 
 def write_csv(samples: Samples, rate: float, names: Sequence[str]) -> bytes:

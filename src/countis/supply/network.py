@@ -24,7 +24,7 @@ PHASES: Final = ("L1", "L2", "L3")
 FULL_SCALE_V: Final = E44.v_clip * math.sqrt(2.0)  # peak, decision 44
 FULL_SCALE_I: Final = E44.i_clip * math.sqrt(2.0)
 FULL_SCALE: Final = np.array([FULL_SCALE_V] * 3 + [FULL_SCALE_I] * 3)
-_FLOATING: Final = 1e-6  # S; below this the loads do not hold the star point
+_FLOATING: Final = 0.2  # of all admittances; where import and export leave less, nothing holds the star point
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +150,12 @@ def lose_neutral(phasors: Phasors, orders: Sequence[int]) -> Phasors:
     alive = np.abs(volts[first]) > 0.0
     admittances = np.where(alive, amperes[first] / np.where(alive, volts[first], 1.0), 0.0)
     total = admittances.sum()
-    star = (admittances * volts[first]).sum() / total if abs(total) > _FLOATING else volts[first].mean()
-    out[:, 3:] = amperes - amperes.mean(axis=1, keepdims=True)
+    holds = abs(total) > _FLOATING * np.abs(admittances).sum() and abs(total) > 0.0
+    star = (admittances * volts[first]).sum() / total if holds else volts[first].mean()
     out[first, :3] = volts[first] - star
-    out[first, 3:] = admittances * out[first, :3]
+    amperes = amperes.copy()
+    amperes[first] = admittances * out[first, :3]
+    out[:, 3:] = amperes - amperes.mean(axis=1, keepdims=True)
     return out
 
 

@@ -16,8 +16,10 @@ from countis.supply.formats import RAW_FORMATS, Channel, Recorded, Samples, deco
 from countis.supply.toml_file import CHANNELS, RecordingPlan
 
 _REACH: Final = 32  # samples of the slower rate on each side that a resampled one is made of
+_MOST_UP, _MOST_DOWN = 64, 8  # 50 to 400 000 samples per second
 _STREAM: Final = "standard input"
 _HEAD_LIMIT: Final = 65_536
+_LENGTH_UNKNOWN: Final = 0x7FFFF000  # what recorders write before they know
 _SMALL: Final = {1: (0,), 2: (0, 3), 3: (0, 1, 2), 4: (0, 1, 2, 3)}  # columns of V1..I3 for so many unnamed channels
 
 
@@ -66,10 +68,8 @@ class Recording:
     at_end: "stop" ends the source, "loop" starts again, "off" goes on with a dead supply.
     """
 
-    tariff_volts = 0.0
-
-    def __init__(self, samples: Samples, rate: float, at_end: str = "stop") -> None:
-        self.rate, self.at_end = rate, at_end
+    def __init__(self, samples: Samples, rate: float, at_end: str = "stop", tariff_volts: float = 0.0) -> None:
+        self.rate, self.at_end, self.tariff_volts = rate, at_end, tariff_volts
         self._samples, self._at = samples, 0
 
     def read(self, count: int) -> Samples:
@@ -90,7 +90,7 @@ class Recording:
         return self._at / self.rate
 
 
-def play(samples: Samples, rate: float, plan: RecordingPlan, name: str) -> Recording:
+def play(samples: Samples, rate: float, plan: RecordingPlan, name: str, tariff_volts: float = 0.0) -> Recording:
     """Return the part of a recording that a plan names as a source, scaled to the terminals."""
     first = round(plan.start * rate)
     last = len(samples) if plan.end is None else round(plan.end * rate)
@@ -100,8 +100,8 @@ def play(samples: Samples, rate: float, plan: RecordingPlan, name: str) -> Recor
     part = np.ascontiguousarray(samples[first:last] * np.array([plan.v_scale] * 3 + [plan.i_scale] * 3))
     part, rate = resample(part, rate, plan.at_end == "loop")
     if not MIN_RATE <= rate <= MAX_RATE:
-        raise SupplyError(f"{name}: {rate:g} samples per second (allowed: from 50 on, with at least 16 a cycle to be exact)")
-    return Recording(part, rate, plan.at_end)
+        raise SupplyError(f"{name}: {rate:g} samples per second (allowed: 50..{_MOST_DOWN * MAX_RATE})")
+    return Recording(part, rate, plan.at_end, tariff_volts)
 
 
 def resample(samples: Samples, rate: float, loops: bool) -> tuple[Samples, float]:
@@ -115,7 +115,7 @@ def resample(samples: Samples, rate: float, loops: bool) -> tuple[Samples, float
     down = max(1, -(-rate // MAX_RATE))
     up, down = int(up), int(down)
     reach = min(_REACH * down, len(samples) - 1)
-    if reach < 1 or up > 64:
+    if reach < 1 or up > _MOST_UP or down > _MOST_DOWN:
         return samples, rate
     padded = _padded(samples, reach, loops)
     window = np.kaiser(2 * reach * up + 1, 9.0)
@@ -153,6 +153,7 @@ class RawStream:
         self._channels = 6
         self._scale = np.array([v_scale] * 3 + [i_scale] * 3)
         self._pending = b""
+        self._left = 1 << 62  # bytes of samples still to come; a WAV may say how many
         self._played = 0
         self._open()
 
@@ -172,6 +173,8 @@ class RawStream:
         if head is not None:
             self.rate, self._form, self._channels = head.rate, head.form, head.channels
             self._pending = self._pending[head.start :]
+            if 0 < head.claimed < _LENGTH_UNKNOWN:
+                self._left = head.claimed
         if not MIN_RATE <= self.rate <= MAX_RATE:
             raise SupplyError(f"{_STREAM}: {self.rate:g} samples per second (allowed: {MIN_RATE}..{MAX_RATE})")
 
@@ -187,8 +190,10 @@ class RawStream:
     def read(self, count: int) -> Samples:
         """Return the next `count` samples, fewer at the end; a torn last sample is an error."""
         size = self._channels * RAW_FORMATS[self._form]
-        self._fill(count * size)
-        data, self._pending = self._pending[: count * size], self._pending[count * size :]
+        wanted = min(count * size, self._left)
+        self._fill(wanted)
+        data, self._pending = self._pending[:wanted], self._pending[wanted:]
+        self._left -= len(data)
         if len(data) % size:
             raise SupplyError(f"{_STREAM}: {len(data) % size} bytes left over (allowed: {size} bytes a sample)")
         self._played += len(data) // size

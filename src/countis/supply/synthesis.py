@@ -87,6 +87,8 @@ def add_switched(first, zero, cycles_per_sample, peak, lag, fired, on, off, out)
     """
     half = 0.5 * cycles_per_sample
     droop = math.sin(math.pi * cycles_per_sample)
+    if droop <= 0.0:  # a network that stands still has no zero crossing to fire from
+        return
     for i in range(out.shape[0]):
         middle = zero + (first + i) * cycles_per_sample
         k = math.floor((middle - half) * 2.0)

@@ -9,7 +9,7 @@ import copy
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import cos, radians
+from math import cos, floor, radians
 from typing import Any, Final
 
 from countis.errors import SupplyError
@@ -18,7 +18,7 @@ from countis.supply.network import PHASES, FrontEnd, Harmonics, Load, Network, S
 from countis.supply.profiles import PROFILES, Points
 from countis.supply.source import Supply
 from countis.supply.synthesis import PIECE
-from countis.supply.toml_reader import Reader, Row, number, one_of, text, whole
+from countis.supply.toml_reader import Reader, Row, number, one_of, short, text, whole
 
 CHANNELS: Final = ("V1", "V2", "V3", "I1", "I2", "I3")
 AT_END: Final = ("stop", "loop", "off")
@@ -217,7 +217,7 @@ def read_supply(content: str, name: str) -> SupplyPlan:
         if not isinstance(top[key], list):
             raise reader.fail("", 0, key, "not a list of tables", f"[[{key}]]")
     recording = _recording(reader, top["recording"]) if "recording" in reader.document else None
-    beside = [key for key in ("voltage", "load", "wiring", "front_end", "event") if key in reader.document]
+    beside = [key for key in ("voltage", "load", "wiring", "front_end", "event", "noise") if key in reader.document]
     if recording is not None and beside:
         raise reader.fail("", 0, beside[0], "beside a recording", "[recording] instead of voltage and load")
     first = _state(reader, reader.document, top["rate"])
@@ -239,6 +239,8 @@ def _state(reader: Reader, document: Mapping[str, Any], rate: float) -> StatePla
     wiring = Wiring(
         wired["missing"], (order[0], order[1], order[2]), wired["ct"], wired["reversed"], wired["neutral"] == "lost"
     )
+    if wiring.neutral_lost and any(load.switched for load, _ in loads):
+        raise reader.fail("wiring", 0, "neutral", "lost with a fired or bursting load", "lost with steady loads")
     front = reader.table(top["front_end"], "front_end", 0, _FRONT_END)
     front_end = FrontEnd(front["gain"], front["offset"], front["phase"], top["noise"], front["bits"])
     tariff = reader.table(top["tariff"], "tariff", 0, _TARIFF)
@@ -280,6 +282,16 @@ class _Event:
     over: float
     set: dict[str, Any]
 
+    def step(self, rate: float) -> float:
+        """How long a ramp stays at one value, in s."""
+        return max(PIECE / rate, self.over / _RAMP_STEPS)
+
+    def share(self, time: float, rate: float) -> float:
+        """How far a ramp has come in the middle of its step at `time`; 1 at its end, and where there is none."""
+        step = self.step(rate)
+        done = (floor((time - self.at) / step + 1e-6) + 0.5) * step
+        return 1.0 if time >= self.at + self.over - 1e-9 else min(1.0, done / self.over)
+
 
 def _events(reader: Reader, values: list[Any]) -> list[_Event]:
     events = []
@@ -297,22 +309,19 @@ def _later_states(reader: Reader, values: list[Any], rate: float) -> list[tuple[
     """Return the states that events make, each from its time on."""
     events = _events(reader, values)
     times = {time for event in events for time in (event.at, event.until) if time != float("inf")}
-    middle: dict[float, float] = {}  # start of a step of a ramp -> the time whose values it has
     for event in events:
-        step = max(PIECE / rate, event.over / _RAMP_STEPS)
-        for k in range(int(event.over / step) if event.over else 0):
-            middle[event.at + k * step] = event.at + (k + 0.5) * step
-        times |= {*middle, event.at + event.over}
+        step = event.step(rate)
+        times |= {event.at + k * step for k in range(int(event.over / step))} | {event.at + event.over}
     if len(times) > _MOST_STATES:
         raise SupplyError(f"{reader.name}: {len(times)} changes (allowed: up to {_MOST_STATES})")
-    return [(time, _state_at(reader, events, time, middle.get(time, time), rate)) for time in sorted(times)]
+    return [(time, _state_at(reader, events, time, rate)) for time in sorted(times)]
 
 
-def _state_at(reader: Reader, events: list[_Event], time: float, value_time: float, rate: float) -> StatePlan:
+def _state_at(reader: Reader, events: list[_Event], time: float, rate: float) -> StatePlan:
     document = copy.deepcopy({k: v for k, v in reader.document.items() if k != "event"})
     active = [event for event in events if event.at <= time < event.until]
     for event in active:
-        share = 1.0 if event.over == 0.0 else min(1.0, (value_time - event.at) / event.over)
+        share = event.share(time, rate)
         for path, value in event.set.items():
             _set(reader, event, document, path, value, share)
     try:
@@ -343,6 +352,10 @@ def _set(reader: Reader, event: _Event, document: dict[str, Any], path: str, val
         raise reader.fail("event", event.index, "set", f"nothing to set at {path!r}", allowed)
     before = place.get(key, rows[key][0])
     if share < 1.0:
+        try:
+            rows[key][1](value)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise reader.fail("event", event.index, "set", f"{path} {short(value)} is not possible", rows[key][2]) from None
         if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in (before, value)):
             raise reader.fail("event", event.index, "over", f"{path} is no number", "numbers that go from one to the other")
         value = before + (value - before) * share

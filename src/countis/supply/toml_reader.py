@@ -48,8 +48,9 @@ class Reader:
         return at
 
     def fail(self, table: str, index: int, key: str, wrong: str, allowed: str) -> SupplyError:
-        path = "".join(ch if ch.isprintable() else "?" for ch in (f"{table}.{key}" if table else key))
-        return SupplyError(f"{self.name}:{self.line_of(table, index, key)}: {path}: {wrong} (allowed: {allowed})")
+        path = f"{table}.{key}" if table else key
+        told = f"{self.name}:{self.line_of(table, index, key)}: {path}: {wrong} (allowed: {allowed})"
+        return SupplyError("".join(ch if ch.isprintable() else "?" for ch in told))
 
     def table(self, values: Any, name: str, index: int, rows: Mapping[str, Row]) -> dict[str, Any]:
         """Check one table against its rows, by key."""
