@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from countis import E44, Meter
 from countis.errors import BusError, UnknownSymbol
 from countis.modbus import pdu, rtu, tcp, words
 from countis.modbus.tables import BLOCKS, ROWS, Row
+from countis.quantities import COUNTED, LIVE
 from countis.site import plan
 from countis.site.line import parse_comset, parse_endpoint
 
@@ -156,3 +158,17 @@ def test_bad_endpoints(text: str) -> None:
 
 def test_blocks_do_not_overlap() -> None:
     assert all(a.start + a.words * a.repeat <= b.start for a, b in pairwise(BLOCKS) if a.start != 30208)
+
+
+def test_a_fleet_is_encoded_like_its_meters_one_by_one() -> None:
+    rng = np.random.default_rng(2)
+    live = rng.normal(0.0, 1e4, (3, len(LIVE)))
+    live[1, ::4] = np.nan
+    counted = rng.integers(0, 2**52, (3, len(COUNTED)))
+    primary, secondary = np.array([200, 5, 12000]), np.array([5, 5, 1])
+    fleet = np.zeros((3, words.IMAGE_WORDS), np.uint16)
+    words.encode(live, counted, (primary, secondary), fleet)
+    for k in range(3):
+        one = np.zeros(words.IMAGE_WORDS, np.uint16)
+        words.encode(live[k], counted[k], (int(primary[k]), int(secondary[k])), one)
+        assert np.array_equal(one, fleet[k])
