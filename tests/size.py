@@ -31,8 +31,10 @@ def main() -> None:
     print("\nlongest functions")
     for length, name in sorted((f for path in source for f in functions(path)), reverse=True)[:SHOWN]:
         print(f"{length:5} {name}{'   over the limit' if length > FUNCTION_LIMIT else ''}")
-    ours, theirs = (sum(map(lines, paths)) for paths in (source, tests))
-    print(f"\n{ours} lines of source in {len(source)} files, {theirs} of tests, {theirs / ours:.2f} to one")
+    transcripts = sorted((ROOT / "tests").rglob("*.txt"))
+    ours, theirs, played = (sum(map(lines, paths)) for paths in (source, tests, transcripts))
+    print(f"\n{ours} lines of source in {len(source)} files, {theirs} of tests and {played} of transcripts,", end=" ")
+    print(f"{(theirs + played) / ours:.2f} to one")
 
 
 if __name__ == "__main__":
