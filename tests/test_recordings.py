@@ -297,6 +297,22 @@ def test_a_skewed_channel_is_brought_back() -> None:
     assert np.abs(data[5:-5, 3] - data[5:-5, 0]).max() < 1e-3
 
 
+def test_ascii_comtrade_on_the_primary_side() -> None:
+    """By hand: 2 channels, a·x + b, kV and A of the primary behind a VT of 20 kV / 100 V and a CT of 200/5."""
+    cfg = "\r\n".join((
+        "yard,7,1999", "2,2A,0D", "1,UA,A,,kV,0.001,0.5,0,-32767,32767,20000,100,P", "2,IA,A,,A,0.1,0,0,-32767,32767,200,5,P",
+        "50", "1", "4000,3", "01/01/2020,00:00:00.000000", "01/01/2020,00:00:00.000000", "ASCII", "1", "",
+    ))  # fmt: skip
+    dat = b"1,0,1500,100\r\n2,250,-500,-200\r\n3,500,0,0\r\n"
+    recorded = read_comtrade(cfg, dat, "x.cfg")
+    assert recorded.kind == "COMTRADE 1999 ASCII"
+    assert [(c.name, c.unit, c.phase) for c in recorded.channels] == [("UA", "V", "A"), ("IA", "A", "A")]
+    assert recorded.data[:, 0] == pytest.approx([10.0, 0.0, 2.5])  # 2 kV, 0 kV, 0.5 kV × 100/20000
+    assert recorded.data[:, 1] == pytest.approx([0.25, -0.5, 0.0])  # 10, −20, 0 A × 5/200
+    with pytest.raises(SupplyError, match="2 samples are there, 3 are announced"):
+        read_comtrade(cfg, dat[:31], "x.cfg")
+
+
 @pytest.mark.parametrize("rate", ["inf", "5e-324", "0", "nan", "-8000", "1e12"])
 def test_absurd_rates_are_told(rate: str) -> None:
     cfg, dat = write_comtrade(np.ones((4, 6)), 8000, ("V1", "V2", "V3", "I1", "I2", "I3"), 50.0)
