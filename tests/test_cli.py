@@ -64,6 +64,7 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("run", "--recording", "not-there.cfg"), "not-there.cfg: No such file"),
     (("run", "--recording", "song.mp3"), "song.mp3: unknown kind"),
     (("run", "--recording", "-", "--v-scale", "0"), "--v-scale"),
+    (("run", "--recording", "-", "--format", "u8"), "--format: 'u8' is not possible (allowed: f32, f64, s16, s24, s32)"),
     (("run", "--ready-file", "/not-there/ready"), "--ready-file /not-there/ready: No such file"),
     (("run", "--tcp", "a..b:1"), "--tcp a..b:1"),
     (("record", "--seconds", "1", "--out", "a.mp3"), "--out a.mp3: unknown kind"),

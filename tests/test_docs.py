@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from running import command
 
+from countis import __version__
 from countis.modbus.tables import ROWS
 from countis.settings import SETTINGS
+from countis.slave import Firmware
 from countis.supply.toml_file import read_supply
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,6 +53,12 @@ def test_every_option_the_readme_uses_is_there() -> None:
 def test_decisions_named_in_the_source_have_their_record(path: Path) -> None:
     numbers = {int(n) for n in re.findall(r"decisions? (\d+)", path.read_text())}
     assert [n for n in numbers if not list(DECISIONS.glob(f"{n:04}-*.md"))] == []
+
+
+def test_there_is_one_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == __version__ == ".".join(map(str, Firmware().version))
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_links_between_the_docs_lead_somewhere() -> None:

@@ -25,7 +25,6 @@ from countis.site.line import parse_comset, parse_endpoint
 if TYPE_CHECKING:
     from countis.host.sources import Raw
 
-RAW_FORMATS: Final = ("f32", "f64", "s16", "s24", "s32")
 _MAP_COLUMNS: Final = ("address", "words", "type", "unit", "access", "block", "symbol", "source", "description")
 
 
@@ -219,7 +218,7 @@ def _check(args: argparse.Namespace) -> int:
 
 def _add_raw(p: argparse.ArgumentParser) -> None:
     p.add_argument("--rate", type=float, default=8000.0, metavar="N", help="samples per second of raw input; default 8000")
-    p.add_argument("--format", choices=tuple(RAW_FORMATS), default="f32", help="of raw input, little-endian; default f32")
+    p.add_argument("--format", default="f32", metavar="F", help="of raw input, f32 f64 s16 s24 s32, little-endian; default f32")
     p.add_argument("--v-scale", type=float, default=1.0, metavar="X", help="recording to volts at the terminals")
     p.add_argument("--i-scale", type=float, default=1.0, metavar="X", help="recording to amperes on the secondary")
 

@@ -36,9 +36,9 @@ _ROW_AT: Final[dict[int, Row]] = {row.address + k: row for row in ROWS for k in 
 _CLOCK_PARTS: Final = {"day": range(1, 32), "month": range(1, 13), "year": range(2000, 2100), "hour": range(24),
                        "minute": range(60), "second": range(60)}  # fmt: skip
 _TOTAL_BITS: Final = {0x01: "par.Ea+", 0x02: "par.Er+", 0x04: "par.Eap", 0x08: "par.Ea-", 0x10: "par.Er-"}
-_CURVE_AT: Final = int(words.PLACE[61456])
+_CURVE_AT: Final = int(words.PLACE[words.ADDRESS["curve.count"]])
 _RECORD_WORDS: Final = 4
-TARIFF_ADDRESS: Final = 40481  # the one register that takes a broadcast (manual §8.3)
+TARIFF_ADDRESS: Final = words.ADDRESS["cmd.tariff"]  # the one register that takes a broadcast (manual §8.3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,9 @@ from countis.errors import SupplyError
 from countis.host.sources import Raw, read_recording
 from countis.supply.comtrade_file import write_comtrade
 from countis.supply.formats import write_csv, write_wav
-from countis.supply.network import FULL_SCALE, FULL_SCALE_I, FULL_SCALE_V
+from countis.supply.network import CHANNELS, FULL_SCALE, FULL_SCALE_I, FULL_SCALE_V
 from countis.supply.recordings import propose
 from countis.supply.source import Supply
-from countis.supply.toml_file import CHANNELS
 
 _KINDS: Final = (".cfg", ".wav", ".csv", ".f32")
 _MOST_SAMPLES: Final = 50_000_000

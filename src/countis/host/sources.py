@@ -62,6 +62,10 @@ class Raw:
     v_scale: float = 1.0
     i_scale: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.form not in RAW_FORMATS:
+            raise SupplyError(f"--format: {self.form!r} is not possible (allowed: {', '.join(RAW_FORMATS)})")
+
 
 def read_recording(path: Path, raw: Raw) -> Recorded:
     """Read a recorded file, by its ending; SupplyError in one line where it cannot be."""

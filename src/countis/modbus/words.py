@@ -38,6 +38,7 @@ def _addresses() -> tuple[NDArray[np.int32], int]:
 
 
 PLACE, IMAGE_WORDS = _addresses()
+ADDRESS: Final = {row.symbol: row.address for row in ROWS if row.symbol}  # where a symbol has one register only
 _BLOCK_OF: Final = np.full(IMAGE_WORDS, -1, np.int16)
 for _number, _block in enumerate(BLOCKS):
     _inside = PLACE[_block.start : _block.start + _block.words * _block.repeat]

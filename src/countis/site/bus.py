@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Final
 
 from countis.errors import BadReply, Refused, SettingError
-from countis.modbus import pdu
+from countis.modbus import pdu, words
 from countis.modbus.tables import ROWS
 from countis.settings import SETTINGS, setting
 from countis.site import plan
@@ -100,4 +100,4 @@ class RemoteMeter:
         """Put a tariff, 1..4, in force, where the bus controls it."""
         if tariff not in range(1, 5):
             raise SettingError(f"tariff: {tariff} is not possible (allowed: 1..4)")
-        self._bus.write_words(self.address, 40481, [tariff])
+        self._bus.write_words(self.address, words.ADDRESS["cmd.tariff"], [tariff])

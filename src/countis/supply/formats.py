@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countis.errors import SupplyError
+from countis.supply.network import CHANNELS
 
 Samples = NDArray[np.float64]
 RAW_FORMATS: Final = {"f32": 4, "f64": 8, "s16": 2, "s24": 3, "s32": 4}  # bytes of a number, little-endian
@@ -65,7 +66,7 @@ def read_raw(data: bytes, rate: float, form: str, name: str) -> Recorded:
     size = 6 * RAW_FORMATS[form]
     if not data or len(data) % size:
         raise SupplyError(f"{name}: {len(data)} bytes (allowed: {size} bytes a sample, {form} V1 V2 V3 I1 I2 I3)")
-    channels = tuple(Channel(symbol, unit) for symbol, unit in zip(("V1", "V2", "V3", "I1", "I2", "I3"), "VVVAAA", strict=True))
+    channels = tuple(Channel(symbol, unit) for symbol, unit in zip(CHANNELS, "VVVAAA", strict=True))
     return Recorded(f"raw {form}", rate, channels, decode(data, form).reshape(-1, 6))
 
 

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countis.models import E44
+from countis.quantities import SCOPES, SUM
 from countis.supply.profiles import PROFILES, Points
 
 # order -> (ratio to the fundamental, degrees at the positive zero crossing of the phase's voltage)
 Harmonics = Mapping[int, tuple[float, float]]
 Phasors = NDArray[np.complex128]  # [orders, 6 channels], peak values
-PHASES: Final = ("L1", "L2", "L3")
+PHASES: Final = SCOPES[:SUM]
+CHANNELS: Final = ("V1", "V2", "V3", "I1", "I2", "I3")
 FULL_SCALE_V: Final = E44.v_clip * math.sqrt(2.0)  # peak, decision 44
 FULL_SCALE_I: Final = E44.i_clip * math.sqrt(2.0)
 FULL_SCALE: Final = np.array([FULL_SCALE_V] * 3 + [FULL_SCALE_I] * 3)

@@ -13,7 +13,8 @@ import numpy as np
 from countis.errors import SupplyError
 from countis.models import MAX_RATE, MIN_RATE, PROMISED_RATE
 from countis.supply.formats import RAW_FORMATS, Channel, Recorded, Samples, decode, wav_head
-from countis.supply.toml_file import CHANNELS, RecordingPlan
+from countis.supply.network import CHANNELS
+from countis.supply.toml_file import RecordingPlan
 
 _REACH: Final = 32  # samples of the slower rate on each side that a resampled one is made of
 _MOST_UP, _MOST_DOWN = 64, 8  # 50 to 400 000 samples per second

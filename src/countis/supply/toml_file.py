@@ -14,13 +14,12 @@ from typing import Any, Final
 
 from countis.errors import SupplyError
 from countis.models import MAX_RATE, MIN_RATE
-from countis.supply.network import PHASES, FrontEnd, Harmonics, Load, Network, State, Wiring, angle_of
+from countis.supply.network import CHANNELS, PHASES, FrontEnd, Harmonics, Load, Network, State, Wiring, angle_of
 from countis.supply.profiles import PROFILES, Points
 from countis.supply.source import Supply
 from countis.supply.synthesis import PIECE
 from countis.supply.toml_reader import Reader, Row, number, one_of, short, text, whole
 
-CHANNELS: Final = ("V1", "V2", "V3", "I1", "I2", "I3")
 AT_END: Final = ("stop", "loop", "off")
 _RAMP_STEPS: Final = 2000
 _MOST_STATES: Final = 100_000
