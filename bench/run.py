@@ -126,12 +126,12 @@ def synthesis() -> Work:
 
 def minutes() -> Work:
     meter = Meter(E44)
-    measurement = Measurement.of(E44, seconds=60.0, v=[230.0] * 3, i=[1.0] * 3, p=[200.0] * 3, q=[50.0] * 3)
+    some = 50_000
+    measurement = Measurement.of(E44, seconds=[60.0] * some, v=[230.0] * 3, i=[1.0] * 3, p=[200.0] * 3, q=[50.0] * 3)
 
     def work() -> float:
-        for _ in range(2000):
-            meter.count(measurement)
-        return 2000.0 / (365.25 * 1440)
+        meter.count(measurement)
+        return some / (365.25 * 1440)
 
     return work
 

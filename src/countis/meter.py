@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from countis import applying, memory
 from countis.commands import Command, Reason, Refusal, SetSetting
-from countis.energy import load_curve, periods, pulse, registers
-from countis.energy.increment import gated, increments
+from countis.energy import counting, load_curve, periods, registers
 from countis.energy.load_curve import SECOND, LoadCurve, Record
-from countis.energy.pulse import Pulse
+from countis.energy.pulse import Pulses
 from countis.energy.registers import Layout
 from countis.errors import SettingError, SupplyError, UnknownSymbol
 from countis.memory import Contents, Page, Write
@@ -41,19 +40,19 @@ from countis.metrology.measurement import (
     combine,
     supply_share,
 )
-from countis.models import E44, MAX_RATE, MIN_RATE, Model, pulse_weight
+from countis.models import E44, MAX_RATE, MIN_RATE, Model
 from countis.quantities import (
     COUNTED_COLUMN,
     LIVE,
     LIVE_COLUMN,
     QUANTITIES,
     ROLL_OVER,
-    SUM,
 )
 from countis.settings import FACTORY, SETTINGS, Value, setting
 from countis.slave import Firmware, Slave
 
 _T1_BELOW, _T2_FROM = 20.0, 80.0  # V on the tariff input; between them it keeps what it was (decision 34)
+_AT_ONCE: Final = 4096  # windows of a series counted at once
 
 
 class Source(Protocol):
@@ -73,7 +72,7 @@ class RecordWritten:
     record: Record
 
 
-Event = Pulse | RecordWritten
+Event = Pulses | RecordWritten
 # Columns that are shown times the CT ratio.
 _CT_COLUMNS: Final = [*range(I_PHASES.start, I_PHASES.stop), I, IN, P, *range(P_PHASES.start, P_PHASES.stop),
                       Q, *range(Q_PHASES.start, Q_PHASES.stop), S, *range(S_PHASES.start, S_PHASES.stop)]  # fmt: skip
@@ -114,7 +113,7 @@ class Meter:
         """Take samples and count what they carry.
 
         samples: [n, 6] of V1 V2 V3 (V) and I1 I2 I3 (secondary A) at `rate`, or a source of them and how many seconds.
-        Returns pulses and records, window by window. Raises SupplyError on NaN, another shape or another rate; then nothing
+        Returns records that closed and trains of pulses. Raises SupplyError on NaN, another shape or another rate; then nothing
         of that block is counted.
         """
         if isinstance(samples, np.ndarray):
@@ -134,14 +133,22 @@ class Meter:
         return events
 
     def count(self, measurement: Measurement) -> list[Event]:
-        """Count one measurement, as if its window had just closed; time moves by its length."""
+        """Count windows as if they had just closed, one after the other; time moves by their length."""
         events = self._end_feed()
-        before = self.now
-        self._second.append(measurement)
-        events += self._count(measurement)
-        self._rest(before + measurement.ns)
-        if self.now // SECOND != before // SECOND:
-            self._publish()
+        step = _AT_ONCE if measurement.whole.all() else 1
+        for first in range(0, len(measurement), step):
+            part = measurement[first : first + step]
+            ends = self.now + np.cumsum(part.ns)
+            turns = [0, 0, *(np.flatnonzero(ends // SECOND != (ends - part.ns) // SECOND) + 1).tolist()]
+            unseen, shown = turns[-2:]  # of seconds that pass at once only the last is seen
+            events += self._count(part[:unseen])
+            if unseen:
+                self._second.clear()
+            events += self._count(part[unseen:shown])
+            if shown:
+                self._publish()
+            events += self._count(part[shown:])
+            self._rest(int(ends[-1]))
         return events
 
     def advance(self, ns: int) -> list[Event]:
@@ -170,10 +177,7 @@ class Meter:
         """Count the open window, because no sample will follow."""
         if self._samples == 0:
             return []
-        events: list[Event] = []
-        for measurement in self._metrology.finish():
-            self._second.append(measurement)
-            events += self._count(measurement)
+        events = self._count(self._metrology.finish())
         self._rest(self.now)
         self.row[Layout.time] = self.now
         return events
@@ -190,9 +194,7 @@ class Meter:
             second = (self.now // SECOND + 1) * SECOND
             due = max(1, math.ceil((second - self._base) * self.rate / 1e9 - 1e-6) - self._samples)
             block = samples[at : at + due]
-            for measurement in self._metrology.feed(block):
-                self._second.append(measurement)
-                events += self._count(measurement)
+            events += self._count(self._metrology.feed(block))
             self._samples += len(block)
             self.now = self._base + round(self._samples * 1e9 / self.rate)
             at += len(block)
@@ -202,17 +204,16 @@ class Meter:
 
     def _publish(self) -> None:
         """Show the second that has passed (decision 31); a meter that has just started shows nothing yet."""
-        if self.powered and any(m.whole for m in self._second):
+        if self.powered and any(m.whole.any() for m in self._second):
             self.live = combine(self._second, self.model)
             self.live[_CT_COLUMNS] *= self.ratio
             self._second = []
             self.changes += 1
 
-    def _supplied(self, m: Measurement) -> bool:
+    def _supplied(self, share: float, ns: int) -> bool:
         """Follow the voltage the meter lives on; tell whether this window is counted (decision 16)."""
-        share = supply_share(m.live, self.model)
         turning = share < self.model.off_below if self.powered else share > self.model.on_above
-        self._turning_ns = self._turning_ns + m.ns if turning else 0
+        self._turning_ns = self._turning_ns + ns if turning else 0
         if self._turning_ns < (self.model.hold_up_ns if self.powered else self.model.start_up_ns):
             return self.powered
         self.powered, self._turning_ns = not self.powered, 0
@@ -232,28 +233,19 @@ class Meter:
         return events
 
     def _count(self, m: Measurement) -> list[Event]:
-        row, live = self.row, m.live
-        if not self._supplied(m):
-            return self._dark(m.ns)
-        start = int(row[Layout.time])
-        p, q, s = live[P_PHASES], live[Q_PHASES], live[S_PHASES]
-        if self.settings["wires"] == 3:  # two wattmeters know no phases: the total stands for the first
-            p, q, s = (np.array([live[total], 0.0, 0.0]) for total in (P, Q, S))
-        p, q, s = gated(p, q, s, self.model.start_va)
-        remainders = row[Layout.remainders].reshape(-1, 3)
-        d, remainders[...] = increments(p, q, s, m.ns, self.ratio, remainders)
-        if self.settings["wires"] == 3:
-            d[:, :SUM] = 0
-        row[Layout.time] = start + m.ns
-        periods.turn(row, before=1)
-        registers.add(row, d, m.ns)
-        periods.turn(row)
-        imported, exported = int(d[0, SUM]), int(d[1, SUM])
-        events = self.keep(load_curve.add(row, imported, m.ns, self.period, self.ct))
-        events += pulse.pulses(row, imported, start, m.ns, pulse_weight(*self.ct), self.model)
-        events += pulse.flashes(row, imported + exported, start, m.ns, self.ct, self.model)
+        """Count windows that have closed, if any; one by one while the supply is not sure."""
+        if len(m) == 0:
+            return []
+        share = supply_share(m.live, self.model)
+        if not self.powered or self._turning_ns > 0 or (share < self.model.off_below).any():
+            if len(m) > 1:
+                return [event for k in range(len(m)) for event in self._count(m[k : k + 1])]
+            if not self._supplied(float(share[0]), m.total_ns):
+                return self._dark(m.total_ns)
+        self._second.append(m)
+        records, trains = counting.count(self.row, m, self.model, self.ct, self.period, int(self.settings["wires"]))
         self.changes += 1
-        return events
+        return [*self.keep(records), *trains]
 
     def keep(self, records: Sequence[Record]) -> list[Event]:
         """Keep records of the load curve that were just closed, here and for the memory."""

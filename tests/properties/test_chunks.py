@@ -8,8 +8,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from trains import begins
 
-from countis import E44, Meter
+from countis import E44, Measurement, Meter, SetClock
+from countis.meter import Event, RecordWritten
 from countis.metrology.measurement import Metrology
 from countis.modbus import pdu, rtu, tcp
 from countis.supply import Load, Network, Supply, steady
@@ -31,6 +33,18 @@ def cuts(length: int) -> st.SearchStrategy[list[int]]:
     return st.lists(st.integers(0, length), max_size=40).map(lambda inner: [0, *sorted(inner), length])
 
 
+def same_windows(found: list[Measurement], expected: Measurement) -> None:
+    assert np.concatenate([m.ns for m in found]).tolist() == expected.ns.tolist()
+    assert np.concatenate([m.live for m in found]).tobytes() == expected.live.tobytes()
+    assert np.concatenate([m.whole for m in found]).tolist() == expected.whole.tolist()
+
+
+def same_events(found: list[Event], expected: list[Event]) -> None:
+    for output in ("pulse", "led"):
+        assert begins(found, output) == begins(expected, output)
+    assert [e for e in found if isinstance(e, RecordWritten)] == [e for e in expected if isinstance(e, RecordWritten)]
+
+
 WHOLE = restless(7)
 
 
@@ -39,18 +53,15 @@ WHOLE = restless(7)
 def test_samples_in_any_chunks_give_the_same_bits(at: list[int]) -> None:
     expected = Metrology(E44, RATE).feed(WHOLE)
     metrology = Metrology(E44, RATE)
-    found = [m for a, b in pairwise(at) for m in metrology.feed(WHOLE[a:b])]
-    assert [m.ns for m in found] == [m.ns for m in expected]
-    assert all(a.live.tobytes() == b.live.tobytes() for a, b in zip(found, expected, strict=True))
+    same_windows([metrology.feed(WHOLE[a:b]) for a, b in pairwise(at)], expected)
 
 
 def test_samples_one_by_one() -> None:
     short = WHOLE[: RATE // 2]
     one_by_one = Metrology(E44, RATE)
-    found = [m for k in range(len(short)) for m in one_by_one.feed(short[k : k + 1])]
     expected = Metrology(E44, RATE).feed(short)
-    assert len(found) == len(expected) > 0
-    assert all(a.live.tobytes() == b.live.tobytes() for a, b in zip(found, expected, strict=True))
+    assert len(expected) > 0
+    same_windows([one_by_one.feed(short[k : k + 1]) for k in range(len(short))], expected)
 
 
 @given(cuts(len(WHOLE)))
@@ -59,9 +70,31 @@ def test_a_meter_fed_in_any_chunks_has_the_same_memory_and_events(at: list[int])
     whole, cut = Meter(E44, rate=RATE), Meter(E44, rate=RATE)
     expected = whole.feed(WHOLE)
     found = [event for a, b in pairwise(at) for event in cut.feed(WHOLE[a:b])]
-    assert found == expected
+    same_events(found, expected)
     assert cut.save() == whole.save()
     assert cut.live.tobytes() == whole.live.tobytes()
+
+
+LENGTHS = st.sampled_from([0.02, 0.2, 0.7, 1.0, 60.0, 900.0, 7200.0, 90000.0])
+
+
+@given(st.lists(st.tuples(LENGTHS, st.floats(-2000.0, 2000.0), st.sampled_from([230.0, 230.0, 120.0, 100.0])), min_size=1,
+                max_size=60), st.data())  # fmt: skip
+@settings(max_examples=60)
+def test_windows_counted_at_once_are_windows_counted_one_by_one(windows: list[tuple[float, ...]], data: st.DataObject) -> None:
+    """A series over midnights, demand periods and power cuts leaves the same row, values and events."""
+    seconds, watts, volts = (np.array(column) for column in zip(*windows, strict=True))
+    i, p = np.abs(watts) / 230.0, watts[:, None] * [1.0, 0.5, -0.2]
+    v = volts[:, None] * np.ones(3)
+    series = Measurement.of(E44, seconds=seconds, v=v, i=i[:, None] * np.ones(3), p=p, q=p * 0.3)
+    singly, at_once = Meter(E44, ct_primary=120, demand_period=60), Meter(E44, ct_primary=120, demand_period=60)
+    for meter in (singly, at_once):
+        assert meter.apply([SetClock(800_000_000)]) is None
+    at = data.draw(cuts(len(series)))
+    events = [e for a, b in pairwise(at) for e in at_once.count(series[a:b])]
+    same_events(events, [e for k in range(len(series)) for e in singly.count(series[k : k + 1])])
+    assert at_once.save() == singly.save()
+    assert at_once.live.tobytes() == singly.live.tobytes()
 
 
 @given(st.integers(0, 10**13), st.integers(0, 10**13), st.integers(0, RATE))

@@ -1,7 +1,8 @@
-"""One measurement becomes integer increments of energy.
+"""Measurements become integer increments of energy.
 
 Rule: floats end here. Each phase and direction has a remainder of its own below 1 µWh, in units of 2^-30 µWh, so what is
-small in one window is not lost and what flows back and forth does not cancel. Works along any leading axis of meters.
+small in one window is not lost and what flows back and forth does not cancel. Windows lie along an axis of their own, before
+it any of meters.
 """
 
 from __future__ import annotations
@@ -51,20 +52,29 @@ def split(p: Numbers, q: Numbers, s: Numbers) -> Numbers:
 
 
 def whole_units(energy: Floats, remainder: Ints) -> tuple[Ints, Ints]:
-    """Split energy in µWh (never negative) into whole units and what is carried to the next window."""
+    """Split energies in µWh (never negative) of windows in order [..., n, 7, 3] into whole units, and what is left at the end.
+
+    What is below a unit goes from each window to the next; `remainder` [..., 7, 3] is what the first one finds.
+    """
     whole = np.floor(energy)
-    carried = remainder + np.rint((energy - whole) * _FRACTION).astype(np.int64)
-    return whole.astype(np.int64) + (carried >> _FRACTION_BITS), carried & (_FRACTION - 1)
+    flow = np.rint((energy - whole) * _FRACTION).astype(np.int64)
+    flow[..., 0, :, :] += remainder
+    carried = np.cumsum(flow, axis=-3)
+    units = carried >> _FRACTION_BITS
+    made = whole.astype(np.int64) + units
+    made[..., 1:, :, :] -= units[..., :-1, :, :]
+    return made, carried[..., -1, :, :] & (_FRACTION - 1)
 
 
 def increments(p: Floats, q: Floats, s: Floats, ns: int | Ints, ratio: float | Floats, remainder: Ints) -> tuple[Ints, Ints]:
-    """Return the increments [..., 9 kinds, 4 scopes] of a window in µWh, µvarh, µVAh of the primary, and the new remainders.
+    """Return the increments [..., n, 9 kinds, 4 scopes] of n windows in order, in µWh, µvarh, µVAh of the primary, and the
+    new remainders.
 
-    p, q, s: gated secondary powers by phase [..., 3]. ns: length of the window. ratio: CT primary / secondary, one for each
-    meter. remainder: [..., 7, 3]. Σ is the signed sum of the phases' integers, and its signs choose its own registers, so
-    that import − export agree (decision 8).
+    p, q, s: gated secondary powers by phase [..., n, 3]. ns: length of each window. ratio: CT primary / secondary, one for
+    each meter. remainder: [..., 7, 3]. Σ is the signed sum of the phases' integers, and its signs choose its own registers,
+    so that import − export agree (decision 8).
     """
-    scale = np.asarray(ns, float) * np.asarray(ratio, float) / _NS_W_PER_UWH
+    scale = np.asarray(ns, float) * np.asarray(ratio, float)[..., None] / _NS_W_PER_UWH
     phases, remainder = whole_units(split(p, q, s) * scale[..., None, None], remainder)
     sums = phases.sum(axis=-1, keepdims=True)
     active, reactive = sums[..., 0, :] - sums[..., 1, :], sums[..., 2:4, :].sum(axis=-2) - sums[..., 4:6, :].sum(axis=-2)

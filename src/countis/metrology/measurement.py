@@ -1,4 +1,4 @@
-"""What the kernel's sums mean: one `Measurement` per window, and the value of a second made of them.
+"""What the kernel's sums mean: the `Measurement` of each window, and the value of a second made of them.
 
 Rule: secondary amperes and volts at the terminals here; the CT ratio is applied where energy is counted and values are shown.
 """
@@ -18,6 +18,7 @@ from countis.models import Model
 from countis.quantities import LIVE_COLUMN
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 def columns(first: str, count: int = 3) -> slice:
@@ -51,45 +52,61 @@ _ROTATION_SURE: Final = 0.3  # of V², a balanced system has 2.6; assumed
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measurement:
-    """The values of one window of whole cycles.
+    """The values of windows of whole cycles that follow each other; mostly of one.
 
-    ns: its length. live: the live quantities by LIVE_COLUMN, shape [..., len(LIVE)], with secondary amperes, NaN = not
+    ns: their lengths, int64 [n]. live: the live quantities by LIVE_COLUMN [n, len(LIVE)], with secondary amperes, NaN = not
     available. whole: False for windows that began while the reference was settling; they count, but are not shown.
     """
 
-    ns: int
+    ns: Ints
     live: Floats
-    whole: bool = True
+    whole: NDArray[np.bool_]
 
     @classmethod
     def of(
         cls,
         model: Model,
         *,
-        seconds: float,
-        v: Sequence[float],
-        i: Sequence[float],
-        p: Sequence[float],
-        q: Sequence[float],
+        seconds: float | Sequence[float] | Floats,
+        v: Sequence[float] | Floats,
+        i: Sequence[float] | Floats,
+        p: Sequence[float] | Floats,
+        q: Sequence[float] | Floats,
         f: float = 50.0,
         sequence: float = 123.0,
     ) -> Measurement:
-        """Make a measurement from V, secondary A, W and var by phase; U and IN are those of phases 120° apart."""
-        live = np.full(len(LIVE_COLUMN), np.nan)
-        live[V_PHASES], live[I_PHASES], live[P_PHASES], live[Q_PHASES] = v, i, p, q
-        turned = np.asarray(v, float) * np.exp(-2j * np.pi / 3 * np.arange(3))
-        phi = np.arctan2(q, p)
-        live[U_PAIRS] = np.abs(turned - np.roll(turned, -1))
-        live[IN] = abs(np.sum(np.asarray(i) * np.exp(-1j * (2 * np.pi / 3 * np.arange(3) + phi))))
-        live[F], live[SEQUENCE] = f, sequence
+        """Make a measurement from V, secondary A, W and var by phase, [3] or [n, 3] of n windows; `seconds` is their length,
+        one or [n]. U and IN are those of phases 120° apart."""
+        parts = np.broadcast_arrays(v, i, p, q, np.asarray(seconds, float)[..., None])
+        volts, amperes, watts, vars_ = (np.array(x, float).reshape(-1, 3) for x in parts[:4])
+        live = np.full((len(volts), len(LIVE_COLUMN)), np.nan)
+        live[:, V_PHASES], live[:, I_PHASES], live[:, P_PHASES], live[:, Q_PHASES] = volts, amperes, watts, vars_
+        turned = volts * np.exp(-2j * np.pi / 3 * np.arange(3))
+        phi = np.arctan2(vars_, watts)
+        live[:, U_PAIRS] = np.abs(turned - np.roll(turned, -1, axis=-1))
+        live[:, IN] = abs(np.sum(amperes * np.exp(-1j * (2 * np.pi / 3 * np.arange(3) + phi)), axis=-1))
+        live[:, F], live[:, SEQUENCE] = f, sequence
         _derive(live, model)
-        return cls(round(seconds * 1e9), live)
+        ns = np.rint(parts[4].reshape(-1, 3)[:, 0] * 1e9).astype(np.int64)
+        return cls(ns, live, np.ones(len(live), bool))
+
+    def __len__(self) -> int:
+        return len(self.ns)
+
+    def __getitem__(self, at: slice) -> Measurement:
+        """Return some of the windows."""
+        return Measurement(self.ns[at], self.live[at], self.whole[at])
+
+    @property
+    def total_ns(self) -> int:
+        """How long all windows last."""
+        return int(self.ns.sum())
 
 
-def supply_share(live: Floats, model: Model) -> float:
+def supply_share(live: Floats, model: Model) -> Floats:
     """Return the share of its nominal voltage the meter lives on: of L1–N, or of L1–L2 with three wires."""
-    volts = float(live[V_PHASES.start])
-    return float(live[U_PAIRS.start]) / (_SQRT3 * model.un) if np.isnan(volts) else volts / model.un
+    volts, between = live[..., V_PHASES.start], live[..., U_PAIRS.start]
+    return np.where(np.isnan(volts), between / (_SQRT3 * model.un), volts / model.un)
 
 
 def measure(rows: Floats, model: Model, wires: int = 4) -> Floats:
@@ -129,11 +146,11 @@ def _forget_phases(live: Floats, model: Model) -> None:
 def _derive(live: Floats, model: Model) -> None:
     """Fill in means, sums, S and PF from V, I, P and Q by phase (decisions 4, 7, 9)."""
     live[..., S_PHASES] = live[..., V_PHASES] * live[..., I_PHASES]
-    live[..., V] = live[..., V_PHASES].mean(axis=-1)
-    live[..., U] = live[..., U_PAIRS].mean(axis=-1)
-    live[..., I] = live[..., I_PHASES].mean(axis=-1)
+    live[..., V] = np.add.reduce(live[..., V_PHASES], axis=-1) / 3.0
+    live[..., U] = np.add.reduce(live[..., U_PAIRS], axis=-1) / 3.0
+    live[..., I] = np.add.reduce(live[..., I_PHASES], axis=-1) / 3.0
     for total, phases in ((P, P_PHASES), (Q, Q_PHASES), (S, S_PHASES)):
-        live[..., total] = live[..., phases].sum(axis=-1)
+        live[..., total] = np.add.reduce(live[..., phases], axis=-1)
     live[..., PF : PF + 4] = _power_factor(live[..., P : P + 4], live[..., Q : Q + 4], live[..., S : S + 4], model)
 
 
@@ -150,21 +167,19 @@ def combine(windows: Sequence[Measurement], model: Model) -> Floats:
 
     RMS of V and I, mean of P, Q and f, each by the length of the windows; S and PF from them.
     """
-    shown = [m for m in windows if m.whole]
-    if len(shown) == 1:
-        return shown[0].live.copy()
-    stack = np.stack([m.live for m in shown])
-    weights = np.array([m.ns for m in shown], float)
+    stack = np.concatenate([m.live[m.whole] for m in windows])
+    live: Floats = stack[-1].copy()  # the sequence is that of the last
+    if len(stack) == 1:
+        return live
+    weights = np.concatenate([m.ns[m.whole] for m in windows]).astype(float)
     weights /= weights.sum()
-    live: Floats = np.full_like(stack[0], np.nan)
-    live[..., _SQUARED] = np.sqrt(np.tensordot(weights, stack[..., _SQUARED] ** 2, 1))
-    live[..., _AVERAGED] = np.tensordot(weights, stack[..., _AVERAGED], 1)
+    live[_SQUARED] = np.sqrt(weights @ stack[:, _SQUARED] ** 2)
+    live[_AVERAGED] = weights @ stack[:, _AVERAGED]
     known = ~np.isnan(stack[:, F])
     live[F] = float((stack[known, F] * weights[known]).sum() / weights[known].sum()) if known.any() else np.nan
-    live[SEQUENCE] = stack[-1, SEQUENCE]
     _derive(live, model)
     if np.isnan(live[V]):  # three wires
-        live[[P, Q]] = np.tensordot(weights, stack[:, [P, Q]], 1)
+        live[[P, Q]] = weights @ stack[:, [P, Q]]
         _forget_phases(live, model)
     return live
 
@@ -195,40 +210,39 @@ class Metrology:
     def restart(self) -> None:
         """Forget the open window and the reference; the next sample is the first."""
         self._floats, self._integers, self._tail = kernel.new_state(self.rate)
+        self._out = np.empty((3, kernel.ROW))  # room for the rows of a call
         self._edge = 0  # ns of the last window edge since the first sample
         self._fed = False
 
-    def feed(self, samples: Floats) -> list[Measurement]:
-        """Take samples [n, 6] of V1 V2 V3 I1 I2 I3; return the windows that closed, in order."""
+    def feed(self, samples: Floats) -> Measurement:
+        """Take samples [n, 6] of V1 V2 V3 I1 I2 I3; return the windows that closed, in order, perhaps none."""
         if len(samples) == 0:
-            return []
+            return self._measurement(self._out[:0])
         self._fed = True
         if self.wires == 3:
             samples = samples.copy()
             samples[:, :3] -= samples[:, 2:3]  # voltages against L3; the third is nothing then
-        out = np.empty((int(len(samples) * kernel.MOST_ROWS / self.rate) + 3, kernel.ROW))
-        rows = kernel.run(samples, self.rate, self._coefficients, self._floats, self._integers, self._tail, out)
-        return self._measurements(out[:rows])
+        most = int(len(samples) * kernel.MOST_ROWS / self.rate) + 3
+        if len(self._out) < most:
+            self._out = np.empty((most, kernel.ROW))
+        rows = kernel.run(samples, self.rate, self._coefficients, self._floats, self._integers, self._tail, self._out)
+        return self._measurement(self._out[:rows])
 
-    def finish(self) -> list[Measurement]:
+    def finish(self) -> Measurement:
         """Close the open window at the last sample and start anew."""
-        out = np.empty((1, kernel.ROW))
-        rows = kernel.finish(self.rate, self._floats, self._integers, self._tail, out) if self._fed else 0
-        measurements = self._measurements(out[:rows])
+        rows = kernel.finish(self.rate, self._floats, self._integers, self._tail, self._out) if self._fed else 0
+        measurement = self._measurement(self._out[:rows])
         self.restart()
-        return measurements
+        return measurement
 
-    def _measurements(self, rows: Floats) -> list[Measurement]:
-        if len(rows) == 0:
-            return []
-        live = measure(rows, self.model, self.wires)
-        made = []
-        for k, row in enumerate(rows):
-            # The whole part of an edge is an integer, so the time of an edge is exact to a nanosecond for centuries.
-            seconds, samples = (
-                divmod(int(row[kernel.EDGE]), int(self.rate)) if self.rate.is_integer() else (0, row[kernel.EDGE])
-            )
-            edge = seconds * 1_000_000_000 + round((samples + row[kernel.FRACTION]) * 1e9 / self.rate)
-            made.append(Measurement(edge - self._edge, live[k], bool(row[kernel.WHOLE])))
-            self._edge = edge
-        return made
+    def _measurement(self, rows: Floats) -> Measurement:
+        at, fraction = rows[:, kernel.EDGE], rows[:, kernel.FRACTION]
+        # The whole part of an edge is an integer, so the time of an edge is exact to a nanosecond for centuries.
+        seconds, samples = np.divmod(at, self.rate) if self.rate.is_integer() else (np.zeros(len(at)), at)
+        edges = seconds.astype(np.int64) * 1_000_000_000 + np.rint((samples + fraction) * 1e9 / self.rate).astype(np.int64)
+        ns = edges.copy()
+        ns[1:] -= edges[:-1]
+        if len(edges):
+            ns[0] -= self._edge
+            self._edge = int(edges[-1])
+        return Measurement(ns, measure(rows, self.model, self.wires), rows[:, kernel.WHOLE] > 0.0)

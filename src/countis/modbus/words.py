@@ -64,7 +64,7 @@ class _Plan:
     def __init__(self, rows: Sequence[Row], column: Callable[[Row], int]) -> None:
         self.place = np.array([PLACE[row.address] for row in rows], np.intp)
         self.column = np.array([column(row) for row in rows], np.intp)
-        self.wide = np.array([row.words == 2 for row in rows])
+        self.shift = np.array([16 * (row.words - 1) for row in rows])
         self.size = np.array([float(SIZE[row.unit]) for row in rows])
         self.missing = np.array([NOT_AVAILABLE.get(row.type, 0) for row in rows], np.int64)
         # An instantaneous value beyond its register stays at the last that is not "not available".
@@ -73,10 +73,10 @@ class _Plan:
         self.secondary = np.array([row.secondary and row.symbol[0] in "IPQS" and row.symbol[:2] != "PF" for row in rows])
         self.modulus = np.array([row.modulus or 1 << 16 * row.words for row in rows], np.int64)
         self.divisor = np.array([_divisor(row) for row in rows], np.int64)
-        self.low = self.place + self.wide
+        self.low = self.place + self.shift // 16
 
     def put(self, image: Words, raw: NDArray[np.int64]) -> None:
-        image[..., self.place] = (raw >> np.where(self.wide, 16, 0)) & 0xFFFF
+        image[..., self.place] = raw >> self.shift & 0xFFFF
         image[..., self.low] = raw & 0xFFFF
 
 
