@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -31,7 +32,9 @@ ROUNDS = 5
 RATE = 8000
 COMMAND = str(Path(sys.executable).parent / "countis")
 HARMONICS = {order: (0.1 / order, 10.0 * order) for order in (3, 5, 7, 9, 11, 13, 15)}
-READ = pdu.read_request(50514, 50)
+REGISTERS = 50
+CONNECTIONS = (1, 16)
+READ = pdu.read_request(50514, REGISTERS)
 Work = Callable[[], float]  # does some work; returns how much, and the runner takes its CPU time
 
 
@@ -166,72 +169,75 @@ def free_port() -> int:
 
 
 class Served:
-    """A server in a process of its own, and one connection to it in a closed loop."""
+    """A server in a process of its own, which stands still but while it is measured."""
 
     def __init__(self, *words: str, port: int) -> None:
-        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+        self.process, self.port = subprocess.Popen(words, stdout=subprocess.DEVNULL), port
         deadline = time.monotonic() + 60
         while True:
             try:
-                self.connection = socket.create_connection(("127.0.0.1", port))
+                socket.create_connection(("127.0.0.1", port)).close()
                 break
             except OSError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
-        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         os.kill(self.process.pid, signal.SIGSTOP)
 
     def cpu(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def requests(self, count: int) -> tuple[float, float]:
+    def requests(self, load: str, connections: int, count: int) -> tuple[float, float]:
         """Return requests per second of time, and of the server's CPU."""
         os.kill(self.process.pid, signal.SIGCONT)
-        request = tcp.wrap(1, 5, READ)
-        self._ask(request)  # whatever waited is done
-        used, began = self.cpu(), time.perf_counter()
-        for _ in range(count):
-            self._ask(request)
-        wall, used = time.perf_counter() - began, self.cpu() - used
+        self._ask(load, connections, 200)  # whatever waited is done
+        used = self.cpu()
+        seconds = self._ask(load, connections, count)
+        used = self.cpu() - used
         os.kill(self.process.pid, signal.SIGSTOP)
-        return count / wall, count / max(used, 0.01)
+        return count / seconds, count / max(used, 0.01)
 
-    def _ask(self, request: bytes) -> None:
-        self.connection.sendall(request)
-        left = 9 + 100
-        while left:
-            part = self.connection.recv(left)
-            if not part:
-                raise RuntimeError("the server closed the connection")
-            left -= len(part)
+    def _ask(self, load: str, connections: int, count: int) -> float:
+        words = (load, self.port, connections, count, 5, 50514, REGISTERS)
+        return float(subprocess.run([str(w) for w in words], check=True, capture_output=True, text=True).stdout.split()[0])
 
     def stop(self) -> None:
-        self.connection.close()
         os.kill(self.process.pid, signal.SIGCONT)
         self.process.kill()
         self.process.wait()
 
 
+def compiled(name: str, folder: str) -> str:
+    """Compile a program of this folder."""
+    out = str(Path(folder) / name)
+    subprocess.run([os.environ.get("CC", "cc"), "-O2", "-o", out, str(Path(__file__).with_name(name + ".c"))], check=True)
+    return out
+
+
 def over_tcp() -> dict[str, list[float]]:
-    """FC3 of 50 registers over TCP, one connection: countis run, with a living meter behind it, beside pymodbus' server."""
-    ours, theirs = free_port(), free_port()
-    figures: dict[str, list[float]] = {"fc3 tcp": [], "fc3 tcp, CPU": [], "pymodbus": [], "pymodbus, CPU": []}
+    """FC3 over TCP: countis run, with a living meter behind it, pymodbus' server, and one that does nothing else."""
+    figures: dict[str, list[float]] = defaultdict(list)
+    ports = [free_port() for _ in range(3)]
     with tempfile.TemporaryDirectory() as folder:
-        run = (COMMAND, "run", "--data", folder, "--serial", "none", "--tcp", f"127.0.0.1:{ours}")
-        servers = {"fc3 tcp": (Served(*run, port=ours), 20_000)}
-        servers["pymodbus"] = (Served(sys.executable, "-c", PYMODBUS, str(theirs), port=theirs), 3000)
+        load, bare = compiled("load", folder), compiled("bare", folder)
+        run = (COMMAND, "run", "--data", folder, "--serial", "none", "--tcp", f"127.0.0.1:{ports[0]}")
+        servers = {
+            "countis": (Served(*run, port=ports[0]), 100_000),
+            "pymodbus": (Served(sys.executable, "-c", PYMODBUS, str(ports[1]), port=ports[1]), 10_000),
+            "bare C": (Served(bare, str(ports[2]), str(REGISTERS), port=ports[2]), 100_000),
+        }
         try:
             for _ in range(ROUNDS):
-                for name, (server, count) in servers.items():
-                    wall, used = server.requests(count)
-                    figures[name].append(wall)
-                    figures[f"{name}, CPU"].append(used)
+                for connections in CONNECTIONS:
+                    for name, (server, count) in servers.items():
+                        wall, used = server.requests(load, connections, count if connections > 1 else count // 4)
+                        figures[f"{name} x{connections}"].append(wall)
+                        figures[f"{name} x{connections}, CPU"].append(used)
         finally:
             for server, _ in servers.values():
                 server.stop()
-    return figures
+    return dict(figures)
 
 
 def start_up() -> dict[str, list[float]]:
@@ -289,9 +295,14 @@ def main() -> None:
         share = m[name] / m["read only"]
         print(f"{name:16} {m[name] / m['pqopen-lib']:10.0f} x pqopen-lib, {share:.0%} of the read bandwidth")
     print(f"{'meter-year':16} {1 / m['meter-year']:10.1f} s for a year in steps of a minute")
-    for name in ("fc3 tcp", "pymodbus"):
-        print(f"{name:16} {m[name]:10.0f} requests of 50 registers per second, {m[f'{name}, CPU']:.0f} per second of its CPU")
-    print(f"{'':16} {m['fc3 tcp'] / m['pymodbus']:10.1f} x pymodbus, {m['fc3 tcp, CPU'] / m['pymodbus, CPU']:.1f} x by CPU")
+    for connections in CONNECTIONS:
+        for name in ("countis", "pymodbus", "bare C"):
+            key = f"{name} x{connections}"
+            used = 1e6 / m[f"{key}, CPU"]
+            print(f"{key:16} {m[key]:10.0f} reads of {REGISTERS} registers per second, {used:.1f} µs of CPU each")
+        ours = f"countis x{connections}"
+        rate, cpu = (m[f"{ours}{of}"] / m[f"pymodbus x{connections}{of}"] for of in ("", ", CPU"))
+        print(f"{'':16} {rate:10.1f} x pymodbus, {cpu:.1f} x by CPU; {m[ours] / m[f'bare C x{connections}']:.0%} of bare C")
     print(f"{'start':16} {m['start s']:10.2f} s to the first answer, {m['memory MB']:.0f} MB")
     if len(sys.argv) > 1:
         Path(sys.argv[1]).write_text(json.dumps({"rounds": ROUNDS, "medians": m, "all": figures}, indent=1))

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from countis import E43, E44, Meter, SetClock
+from countis import E43, E44, Meter, SetClock, SetSetting
 from countis.errors import MemoryImageError, SupplyError
 from countis.host import runner as runner_module
 from countis.host.console import greeting, show, status
@@ -321,6 +321,41 @@ def test_units_that_reach_the_meter(unit: int) -> None:
     pdu = V1 if unit in (0, 5, 255) else b"\x83\x0b"
     assert at.tcp(Envelope(300, unit, READ_V1)) == request(300, pdu, unit)
     assert at.requests == 1
+
+
+def test_a_reply_at_hand_is_the_one_worked_out() -> None:
+    at, asked = desk(), Envelope(300, 5, READ_V1)
+    assert at.at_hand(request(300)) is None
+    reply = at.tcp(asked)
+    assert at.at_hand(request(300)) == reply
+    assert at.at_hand(request(301)) == request(301, V1)  # another transaction
+    assert at.at_hand(request(300, unit=6)) is at.at_hand(request(300, protocol=1)) is at.at_hand(request(300)[:-1]) is None
+    assert at.requests == 3
+
+
+@pytest.mark.parametrize("move", [
+    lambda m: m.apply([SetSetting("ct_primary", 300)]), lambda m: m.apply([SetSetting("address", 6)]),
+    lambda m: m.feed(three_phase(200.0, 1.0), seconds=1), lambda m: m.feed(three_phase(0.0, 0.0), seconds=2),
+    lambda m: m.advance(1), lambda m: m.tariff_input(230.0), lambda m: m.set_rate(4000),
+])  # fmt: skip
+def test_no_reply_is_at_hand_once_anything_moved(move: Callable[[Meter], object]) -> None:
+    at = desk()
+    reads = [Envelope(1, 5, struct.pack(">BHH", 3, start, 100)) for start in (50512, 36864)]
+    for read in reads:
+        at.tcp(read)
+    move(at.meter)
+    for read in reads:
+        told = at.at_hand(request(1, read.pdu))
+        assert told is None or told == at.tcp(read)
+    again = Desk(at.meter, at.lock)
+    assert [at.tcp(read) for read in reads] == [again.tcp(read) for read in reads]
+
+
+def test_replies_at_hand_stay_few() -> None:
+    at = desk()
+    for k in range(5000):
+        at.tcp(Envelope(1, 5, struct.pack(">BHH", 3, 50512 + k % 50, 1 + k // 50)))
+    assert len(at._replies) <= 1001
 
 
 def test_a_meter_without_power_answers_as_a_gateway_would() -> None:

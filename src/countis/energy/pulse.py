@@ -6,6 +6,7 @@ Rule: what is counted is integer. Pulses × weight and the register Ea+ never dr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from countis.energy.increment import Ints
 from countis.energy.registers import Layout
 from countis.models import Model
 from countis.quantities import MICRO
+
+_NONE: Final = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +32,8 @@ class Pulses:
 
 def _crossings(pending: int, added: Ints, weight: int, start: Ints, ns: Ints) -> Ints:
     """Return the times at which `pending` and a steady flow of `added` over each window pass multiples of `weight`."""
+    if pending + int(added.sum()) < weight:
+        return _NONE
     flows = added > 0
     added, start, ns = added[flows], start[flows], ns[flows]
     after = pending + np.cumsum(added)

@@ -11,7 +11,7 @@ import select
 import threading
 import tty
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import serial
 
@@ -22,31 +22,57 @@ from countis.modbus import pdu, rtu, tcp
 _ANY_UNIT: Final = (0, 255)  # reach a single meter, whatever its address (decision 35)
 _WAKE: Final = 0.2  # s between looks at whether to stop, on a quiet line
 _CHUNK: Final = 4096
+_AT_HAND: Final = 1000  # replies at most; a master asks for a few over and over
 
 
 class Desk:
-    """The meter behind all ports: one request at a time, counted."""
+    """The meter behind all ports: one request at a time, counted.
+
+    Replies to reads over TCP stay at hand until anything of the meter moves. Only the loop's thread touches them; each is
+    the whole of one moment, so that they are given out without the lock.
+    """
 
     def __init__(self, meter: Meter, lock: threading.Lock) -> None:
         self.meter, self.lock = meter, lock
-        self.requests = 0
+        self._worked_out = self._given_out = 0
+        self._replies: dict[bytes, bytes] = {}  # request -> reply, both without the transaction
+        self._moment = -1  # meter.changes when they were worked out
         self.troubles: list[str] = []  # ports that are gone, for the status line
 
     def rtu(self, frame: bytes) -> bytes:
         """Answer an RTU frame."""
         with self.lock:
-            self.requests += 1
+            self._worked_out += 1
             return self.meter.rtu(frame)
 
     def tcp(self, envelope: tcp.Envelope) -> bytes:
         """Answer a TCP request; another unit, or a meter without power, gets what a gateway would say."""
         with self.lock:
-            self.requests += 1
+            self._worked_out += 1
+            if self._moment != self.meter.changes or len(self._replies) > _AT_HAND:
+                self._replies.clear()
+                self._moment = self.meter.changes
             if envelope.unit not in (*_ANY_UNIT, self.meter.settings["address"]) or not self.meter.powered:
                 reply = pdu.exception(envelope.pdu[0], pdu.Code.GATEWAY_TARGET)
             else:
                 reply = self.meter.pdu(envelope.pdu)
-        return tcp.wrap(envelope.transaction, envelope.unit, reply)
+        whole = tcp.wrap(envelope.transaction, envelope.unit, reply)
+        if envelope.pdu[0] == pdu.READ:
+            self._replies[tcp.wrap(0, envelope.unit, envelope.pdu)[2:]] = whole[2:]
+        return whole
+
+    def at_hand(self, request: bytes) -> bytes | None:
+        """Return the reply to a whole TCP request, if it is at hand."""
+        reply = self._replies.get(request[2:])
+        if reply is None or self._moment != self.meter.changes:
+            return None
+        self._given_out += 1
+        return request[:2] + reply
+
+    @property
+    def requests(self) -> int:
+        """How many were answered."""
+        return self._worked_out + self._given_out
 
     def address(self) -> int:
         """The address in force."""
@@ -59,8 +85,7 @@ class _Connection(asyncio.Protocol):
     _transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def pause_writing(self) -> None:
         self._transport.pause_reading()
@@ -77,6 +102,10 @@ class TcpPort(_Connection):
         self._desk, self._framer = desk, tcp.Framer()
 
     def data_received(self, data: bytes) -> None:
+        reply = None if self._framer.waiting else self._desk.at_hand(data)
+        if reply is not None:
+            self._transport.write(reply)
+            return
         replies = [self._desk.tcp(envelope) for envelope in self._framer.receive(data)]
         if replies:
             self._transport.write(b"".join(replies))

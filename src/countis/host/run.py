@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
+import uvloop
+
 from countis.commands import SetClock, SetSetting
 from countis.errors import MemoryImageError, SettingError
 from countis.host.console import greeting, show, status
@@ -174,4 +176,4 @@ async def _watch(runner: Runner, desk: Desk, asked: asyncio.Event, out: TextIO |
 
 def run(options: Options, default: Model) -> int:
     """Run a meter in this process."""
-    return asyncio.run(serve(options, default, sys.stdout))
+    return uvloop.run(serve(options, default, sys.stdout))

@@ -156,10 +156,11 @@ def _derive(live: Floats, model: Model) -> None:
 
 def _power_factor(p: Floats, q: Floats, s: Floats, model: Model) -> Floats:
     """Return P/S: + lagging, − leading; NaN where there is too little of it to say (decision 7)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pf = np.minimum(np.abs(p) / s, 1.0)
+    pf = np.full(s.shape, np.nan)
+    np.divide(np.abs(p), s, out=pf, where=s >= model.start_va)
+    np.minimum(pf, 1.0, out=pf)
     leading = (p * q < 0) & (np.abs(q) > _Q_DEAD_BAND * s)
-    return np.where(s >= model.start_va, np.where(leading, -pf, pf), np.nan)
+    return np.where(leading, -pf, pf)
 
 
 def combine(windows: Sequence[Measurement], model: Model) -> Floats:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 _HEADER: Final = struct.Struct(">HHHB")
 MAX_LENGTH: Final = 254  # unit and PDU
 MIN_LENGTH: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """One request as it came: transaction id, unit id, PDU."""
 
     transaction: int
@@ -32,23 +30,27 @@ class Framer:
     """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer = b""  # the beginning of a request
         self.broken = False
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a request has begun and is not whole."""
+        return len(self._buffer) > 0
 
     def receive(self, data: bytes) -> list[Envelope]:
         """Take bytes; return what they complete. Frames of another protocol are dropped."""
-        buffer, found, at = self._buffer, [], 0
-        buffer += data
-        while not self.broken and len(buffer) - at >= _HEADER.size:
-            transaction, protocol, length, unit = _HEADER.unpack_from(buffer, at)
+        data, found, at = self._buffer + data, [], 0
+        while not self.broken and len(data) - at >= _HEADER.size:
+            transaction, protocol, length, unit = _HEADER.unpack_from(data, at)
             if not MIN_LENGTH <= length <= MAX_LENGTH:
                 self.broken = True
                 break
             end = at + 6 + length
-            if len(buffer) < end:
+            if len(data) < end:
                 break
             if protocol == 0:
-                found.append(Envelope(transaction, unit, bytes(buffer[at + _HEADER.size : end])))
+                found.append(Envelope(transaction, unit, data[at + _HEADER.size : end]))
             at = end
-        del buffer[:at]
+        self._buffer = data[at:]
         return found
