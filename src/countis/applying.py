@@ -15,6 +15,7 @@ from countis.commands import (
     ResetPartials,
     RewindLoadCurve,
     SelectTariff,
+    SetCalibration,
     SetClock,
     SetSetting,
     StartPartial,
@@ -46,6 +47,13 @@ def check(meter: Meter, command: Command) -> Refusal | None:
                 row.check(value)
             except SettingError as error:
                 return Refusal(Reason.VALUE, str(error))
+        case SetCalibration(calibration):
+            if meter.settings["sealed"] == 1:
+                return Refusal(Reason.SEALED, "calibration: the meter is sealed (allowed: after breaking the seal)")
+            try:
+                calibration.checked()
+            except SettingError as error:
+                return Refusal(Reason.VALUE, str(error))
         case SelectTariff(tariff):
             if meter.settings["tariff_control"] != "com":
                 return Refusal(Reason.STATE, "tariff: set by the input (allowed: with tariff_control com)")
@@ -69,6 +77,10 @@ def carry_out(meter: Meter, command: Command) -> None:
         case SetSetting(symbol, value):
             if value != meter.settings[symbol]:
                 _set(meter, symbol, value)
+        case SetCalibration(calibration):
+            meter.calibration = calibration
+            meter.setting_changes += 1
+            meter.set_rate(meter.rate)  # the open window is counted as it was measured
         case SelectTariff(tariff):
             row[Layout.tariff] = tariff
         case StartPartial(symbol):

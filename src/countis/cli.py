@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from countis import __version__
 from countis.errors import CountisError, SettingError
 from countis.modbus.tables import BLOCKS, ROWS, Row
-from countis.models import E44, MAX_RATE, MIN_RATE, MODELS
+from countis.models import E44, MAX_RATE, MIN_RATE, MODELS, Model
 from countis.quantities import QUANTITIES
 from countis.settings import SETTINGS, Value, setting
 from countis.site import Bus, plan
@@ -104,11 +104,10 @@ def _run(args: argparse.Namespace) -> int:
     if args.web != "none":
         _endpoint(args.web, "--web")
     model = MODELS[args.model] if args.model is not None else None
-    data = Path(args.data) if args.data is not None else _state_folder() / (model or E44).name
     options = Options(
         model=model,
         settings=_settings(args),
-        data=data,
+        data=_folder(args, model),
         serial=None if args.serial == "none" else args.serial,
         tcp=_endpoint(args.tcp, "--tcp"),
         rtu_tcp=_endpoint(args.rtu_tcp, "--rtu-tcp"),
@@ -197,6 +196,19 @@ def _probe(args: argparse.Namespace) -> int:
     return 0
 
 
+def _calibrate(args: argparse.Namespace) -> int:
+    from countis.host.calibrate import calibrate
+
+    model = MODELS[args.model] if args.model is not None else None
+    print(calibrate(_folder(args, model), model, Path(args.supply), args.seconds))
+    return 0
+
+
+def _folder(args: argparse.Namespace, model: Model | None) -> Path:
+    """Return the folder of the memory that the flags name."""
+    return Path(args.data) if args.data is not None else _state_folder() / (model or E44).name
+
+
 def _check(args: argparse.Namespace) -> int:
     from countis.host.sources import Raw, recording, supply_plan
 
@@ -280,6 +292,12 @@ def _parser() -> _Parser:
     p.add_argument("file", metavar="FILE", help="COMTRADE .cfg, .wav, .csv or raw")
     _add_raw(p)
     p.set_defaults(call=_probe)
+    p = commands.add_parser("calibrate", help="find the constants of the front end against a reference supply, and keep them")
+    p.add_argument("--supply", required=True, metavar="FILE.toml", help="the reference, steady; its [front_end] is found")
+    p.add_argument("--model", choices=sorted(MODELS), help="of a new memory; default E44")
+    p.add_argument("--data", metavar="DIR", help="folder of the memory; default: the user's state folder")
+    p.add_argument("--seconds", type=float, default=20.0, metavar="N", help="how long to measure; default 20")
+    p.set_defaults(call=_calibrate)
     p = commands.add_parser("check", help="check a supply file")
     p.add_argument("file", metavar="FILE.toml", help="the file")
     p.set_defaults(call=_check)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from countis.settings import Value
+from countis.settings import Calibration, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,13 @@ class SetSetting:
 
     symbol: str
     value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class SetCalibration:
+    """Set the constants of the front end."""
+
+    calibration: Calibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,10 @@ class FetchLoadCurve:
     """Take the next records, 29 at most, into the answer of block 61462."""
 
 
-Command = SetSetting | SelectTariff | StartPartial | StopPartial | ResetPartials | SetClock | RewindLoadCurve | FetchLoadCurve
+Command = (
+    SetSetting | SetCalibration | SelectTariff | StartPartial | StopPartial | ResetPartials | SetClock
+    | RewindLoadCurve | FetchLoadCurve
+)  # fmt: skip
 
 
 class Reason(Enum):

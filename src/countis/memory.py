@@ -5,7 +5,7 @@ with a sequence number and a CRC, so that a cut at any byte leaves the other cop
 
     offset  size         what
     0       2 × 4096     hot page: the integer row of energy/registers.py
-    8192    2 × 4096     settings page: JSON of model and settings
+    8192    2 × 4096     settings page: JSON of model, settings and calibration
     16384   4608 × 16    ring of load-curve records, each with its CRC
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Final
 from zlib import crc32
@@ -27,7 +27,7 @@ from countis.energy.increment import Ints
 from countis.energy.load_curve import Record
 from countis.errors import CountisError, MemoryImageError
 from countis.models import MODELS, Model
-from countis.settings import FACTORY, Value, setting
+from countis.settings import FACTORY, Calibration, Value, setting
 
 VERSION: Final = 1  # of the layout; a higher one is refused
 PAGE: Final = 4096
@@ -54,10 +54,11 @@ IMAGE_SIZE: Final = RING_OFFSET + load_curve.CAPACITY * _RECORD_SIZE
 
 @dataclass(slots=True)
 class Contents:
-    """What a memory holds: model, settings, integer row, ring of records, and the sequence number of each page."""
+    """What a memory holds: model, settings, calibration, integer row, ring of records, and the sequence number of each page."""
 
     model: Model
     settings: dict[str, Value]
+    calibration: Calibration
     row: Ints
     ring: Ints
     sequences: dict[Page, int]
@@ -77,9 +78,10 @@ def hot_write(sequence: int, row: Ints) -> Write:
     return page_write(Page.HOT, sequence, row.astype("<i8").tobytes())
 
 
-def settings_write(sequence: int, model: Model, settings: Mapping[str, Value]) -> Write:
+def settings_write(sequence: int, model: Model, settings: Mapping[str, Value], calibration: Calibration) -> Write:
     """Return the write of the settings page."""
-    text = json.dumps({"model": model.name, "settings": dict(settings)}, sort_keys=True, separators=(",", ":"))
+    content = {"model": model.name, "settings": dict(settings), "calibration": asdict(calibration)}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return page_write(Page.SETTINGS, sequence, text.encode("ascii"))
 
 
@@ -102,7 +104,7 @@ def image(contents: Contents) -> bytes:
     for sequence in (contents.sequences[Page.HOT] - 1, contents.sequences[Page.HOT]):
         writes.append(hot_write(sequence, contents.row))
     for sequence in (contents.sequences[Page.SETTINGS] - 1, contents.sequences[Page.SETTINGS]):
-        writes.append(settings_write(sequence, contents.model, contents.settings))
+        writes.append(settings_write(sequence, contents.model, contents.settings, contents.calibration))
     written = int(contents.row[registers.Layout.records])
     for number in range(max(0, written - load_curve.CAPACITY), written):
         time, period, incomplete, mean = (int(v) for v in contents.ring[number % load_curve.CAPACITY])
@@ -133,11 +135,12 @@ def _read_page(data: bytes, page: Page) -> tuple[int, bytes]:
     return max(good)
 
 
-def _read_settings(payload: bytes) -> tuple[Model, dict[str, Value]]:
+def _read_settings(payload: bytes) -> tuple[Model, dict[str, Value], Calibration]:
     try:
         stored = json.loads(payload)
-        model = MODELS[stored["model"]]
-        return model, {**FACTORY, **{symbol: setting(symbol).check(v) for symbol, v in stored["settings"].items()}}
+        settings = {**FACTORY, **{symbol: setting(symbol).check(v) for symbol, v in stored["settings"].items()}}
+        constants = {name: tuple(map(float, values)) for name, values in stored["calibration"].items()}
+        return MODELS[stored["model"]], settings, Calibration(**constants).checked()
     except (ValueError, KeyError, TypeError, AttributeError, CountisError) as error:
         raise MemoryImageError(f"settings page: {error}") from None
 
@@ -164,6 +167,6 @@ def read(data: bytes) -> Contents:
     if len(payload) != registers.SIZE * 8:
         raise MemoryImageError(f"hot page of {len(payload)} bytes (allowed: {registers.SIZE * 8})")
     row = np.frombuffer(payload, "<i8").astype(np.int64)
-    model, settings = _read_settings(stored)
+    model, settings, calibration = _read_settings(stored)
     ring = _read_ring(data[RING_OFFSET:], int(row[registers.Layout.records]))
-    return Contents(model, settings, row, ring, {Page.HOT: hot, Page.SETTINGS: settings_sequence})
+    return Contents(model, settings, calibration, row, ring, {Page.HOT: hot, Page.SETTINGS: settings_sequence})

@@ -48,7 +48,7 @@ from countis.quantities import (
     QUANTITIES,
     ROLL_OVER,
 )
-from countis.settings import FACTORY, SETTINGS, Value, setting
+from countis.settings import FACTORY, SETTINGS, Calibration, Value, setting
 from countis.slave import Firmware, Slave
 
 _T1_BELOW, _T2_FROM = 20.0, 80.0  # V on the tariff input; between them it keeps what it was (decision 34)
@@ -89,6 +89,7 @@ class Meter:
         self.model = model
         self.firmware = firmware or Firmware()
         self.settings: dict[str, Value] = dict(FACTORY)
+        self.calibration = Calibration()
         self.row = registers.new_row()
         self.live = np.full(len(LIVE), np.nan)
         self.curve = LoadCurve()
@@ -165,7 +166,7 @@ class Meter:
             raise SettingError(f"rate: {rate:g} samples per second is not possible (allowed: {MIN_RATE}..{MAX_RATE})")
         events = self._end_feed()
         self.rate = float(rate)
-        self._metrology = Metrology(self.model, self.rate, int(self.settings["wires"]))
+        self._metrology = Metrology(self.model, self.rate, int(self.settings["wires"]), self.calibration)
         return events
 
     def _rest(self, now: int) -> None:
@@ -365,7 +366,7 @@ class Meter:
         if self._saved_settings != self.setting_changes:
             self._sequences[Page.SETTINGS] += 1
             self._saved_settings = self.setting_changes
-            out.append(memory.settings_write(self._sequences[Page.SETTINGS], self.model, self.settings))
+            out.append(memory.settings_write(self._sequences[Page.SETTINGS], self.model, self.settings, self.calibration))
         self._sequences[Page.HOT] += 1
         out.append(memory.hot_write(self._sequences[Page.HOT], self.row))
         return out
@@ -373,7 +374,7 @@ class Meter:
     def save(self) -> bytes:
         """Return the whole memory as an image."""
         sequences = {page: max(1, number) for page, number in self._sequences.items()}
-        return memory.image(Contents(self.model, self.settings, self.row, self.curve.ring, sequences))
+        return memory.image(Contents(self.model, self.settings, self.calibration, self.row, self.curve.ring, sequences))
 
     @classmethod
     def load(cls, image: bytes, *, rate: float = 8000, firmware: Firmware | None = None) -> Meter:
@@ -381,6 +382,7 @@ class Meter:
         contents = memory.read(image)
         meter = cls(contents.model, rate=rate, firmware=firmware)
         meter.settings = contents.settings
+        meter.calibration = contents.calibration
         meter.row = contents.row
         meter.curve.ring = contents.ring
         meter._sequences = contents.sequences

@@ -12,6 +12,34 @@ from typing import Final
 from countis.errors import SettingError, UnknownSymbol
 
 Value = int | str
+CHANNELS: Final = ("V1", "V2", "V3", "I1", "I2", "I3")
+GAIN_RANGE: Final = (0.5, 2.0)
+MOST_DELAY: Final = 200e-6  # s, 3.6° at 50 Hz
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The constants of the front end, by channel V1 V2 V3 I1 I2 I3; a laboratory finds them, the seal guards them.
+
+    gain: what a channel is multiplied with. delay: by how many seconds it is late.
+    """
+
+    gain: tuple[float, ...] = (1.0,) * 6
+    delay: tuple[float, ...] = (0.0,) * 6
+
+    def checked(self) -> Calibration:
+        """Return itself; SettingError tells which constant is out of range."""
+        _in_range("gain", self.gain, *GAIN_RANGE)
+        _in_range("delay in s", self.delay, -MOST_DELAY, MOST_DELAY)
+        return self
+
+
+def _in_range(name: str, values: tuple[float, ...], low: float, high: float) -> None:
+    if len(values) != len(CHANNELS):
+        raise SettingError(f"calibration, {name}: {len(values)} values (allowed: {len(CHANNELS)})")
+    for channel, value in zip(CHANNELS, values, strict=True):
+        if not low <= value <= high:
+            raise SettingError(f"calibration, {name} of {channel}: {value:.6g} is not possible (allowed: {low:g}..{high:g})")
 
 
 @dataclass(frozen=True, slots=True)

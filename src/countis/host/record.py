@@ -11,9 +11,10 @@ import numpy as np
 
 from countis.errors import SupplyError
 from countis.host.sources import Raw, read_recording
+from countis.settings import CHANNELS
 from countis.supply.comtrade_file import write_comtrade
 from countis.supply.formats import write_csv, write_wav
-from countis.supply.network import CHANNELS, FULL_SCALE, FULL_SCALE_I, FULL_SCALE_V
+from countis.supply.network import FULL_SCALE, FULL_SCALE_I, FULL_SCALE_V
 from countis.supply.recordings import propose
 from countis.supply.source import Supply
 

@@ -97,6 +97,23 @@ def within(x, v_peak, i_peak):  # type: ignore[no-untyped-def]
 
 
 @_jit()
+def correct(line, filters, out):  # type: ignore[no-untyped-def]
+    """Write to `out` [n, 6] what the filters [taps, 6], newest sample first, make of `line` [n + taps − 1, 6]."""
+    taps = filters.shape[0]
+    for i in range(out.shape[0]):
+        x0 = x1 = x2 = x3 = x4 = x5 = 0.0
+        for k in range(taps):
+            row, w = line[i + taps - 1 - k], filters[k]
+            x0 += w[0] * row[0]
+            x1 += w[1] * row[1]
+            x2 += w[2] * row[2]
+            x3 += w[3] * row[3]
+            x4 += w[4] * row[4]
+            x5 += w[5] * row[5]
+        out[i, 0], out[i, 1], out[i, 2], out[i, 3], out[i, 4], out[i, 5] = x0, x1, x2, x3, x4, x5
+
+
+@_jit()
 def _edge_weights(d):  # type: ignore[no-untyped-def]
     """Weights of the samples n−3, n−2, n−1, n that complete sums through n to an edge at n − 2 + d."""
     d2, d3, d4 = d * d, d * d * d, d * d * d * d

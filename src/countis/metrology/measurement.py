@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countis.errors import SupplyError
-from countis.metrology import kernel
+from countis.metrology import calibration, kernel
 from countis.models import Model
 from countis.quantities import LIVE_COLUMN
+from countis.settings import Calibration
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -45,6 +46,7 @@ _Q_DEAD_BAND: Final = 1e-3
 _OF_PHASES: Final = [*range(V_PHASES.start, V_PHASES.stop), V, IN, *(
     column for phases in (P_PHASES, Q_PHASES, S_PHASES, PF_PHASES) for column in range(phases.start, phases.stop)
 )]  # fmt: skip
+IDEAL: Final = Calibration()
 DEAD_TERMINAL: Final = 0.7  # with three wires: a terminal at the star point halves two voltages by √3 (decision 66)
 _HALF_COUNT: Final = 0.005  # Hz; 44.996 is shown as 45.00
 _ROTATION_SURE: Final = 0.3  # of V², a balanced system has 2.6; assumed
@@ -191,8 +193,9 @@ class Metrology:
     rate: samples per second, 800..50 000; accuracy is promised from 3200 on. State is carried, so chunks do not matter.
     """
 
-    def __init__(self, model: Model, rate: float, wires: int = 4) -> None:
+    def __init__(self, model: Model, rate: float, wires: int = 4, constants: Calibration = IDEAL) -> None:
         self.model, self.rate, self.wires = model, float(rate), wires
+        self._filters = None if constants == IDEAL else calibration.filters(constants, self.rate)
         self._coefficients = kernel.band_pass(self.rate)
         self.restart()
 
@@ -215,10 +218,22 @@ class Metrology:
         self._edge = 0  # ns of the last window edge since the first sample
         self._fed = False
 
+    def _corrected(self, samples: Floats, filters: Floats) -> Floats:
+        """Undo the errors of the front end; before the first sample the signal is taken to have been what it is there."""
+        if not self._fed:
+            self._before = np.repeat(samples[:1], len(filters) - 1, axis=0)
+        line = np.concatenate((self._before, samples))
+        self._before = line[len(samples) :].copy()
+        out = np.empty_like(samples)
+        kernel.correct(line, filters, out)
+        return out
+
     def feed(self, samples: Floats) -> Measurement:
         """Take samples [n, 6] of V1 V2 V3 I1 I2 I3; return the windows that closed, in order, perhaps none."""
         if len(samples) == 0:
             return self._measurement(self._out[:0])
+        if self._filters is not None:
+            samples = self._corrected(samples, self._filters)
         self._fed = True
         if self.wires == 3:
             samples = samples.copy()

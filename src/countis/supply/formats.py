@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countis.errors import SupplyError
-from countis.supply.network import CHANNELS
+from countis.settings import CHANNELS
 
 Samples = NDArray[np.float64]
 RAW_FORMATS: Final = {"f32": 4, "f64": 8, "s16": 2, "s24": 3, "s32": 4}  # bytes of a number, little-endian

@@ -22,7 +22,6 @@ from countis.supply.profiles import PROFILES, Points
 Harmonics = Mapping[int, tuple[float, float]]
 Phasors = NDArray[np.complex128]  # [orders, 6 channels], peak values
 PHASES: Final = SCOPES[:SUM]
-CHANNELS: Final = ("V1", "V2", "V3", "I1", "I2", "I3")
 FULL_SCALE_V: Final = E44.v_clip * math.sqrt(2.0)  # peak, decision 44
 FULL_SCALE_I: Final = E44.i_clip * math.sqrt(2.0)
 FULL_SCALE: Final = np.array([FULL_SCALE_V] * 3 + [FULL_SCALE_I] * 3)
@@ -82,7 +81,8 @@ class Wiring:
 class FrontEnd:
     """What lies between terminals and samples, by channel V1 V2 V3 I1 I2 I3.
 
-    gain: factors. offset: V and A. phase: degrees of the fundamental by which a channel lags. noise: RMS, of full scale.
+    gain: factors. offset: V and A. phase: degrees by which a channel lags at 50 Hz; it is a delay, so a harmonic lags by its
+    order as much. noise: RMS, of full scale.
     bits: of the converter, 16 or 24, which clips at full scale; None is ideal.
     """
 
@@ -91,6 +91,10 @@ class FrontEnd:
     phase: tuple[float, ...] = (0.0,) * 6
     noise: float = 0.0
     bits: int | None = None
+
+    def lags(self, frequency: float) -> NDArray[np.float64]:
+        """Return the turns by which each channel lags at a frequency."""
+        return np.array(self.phase) / 360.0 * (frequency / 50.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,13 @@ def _put(phasors: Phasors, orders: Sequence[int], channel: int, rms: float, zero
         phasors[orders.index(order), channel] = cmath.rect(peak * ratio, math.radians(order * zero + degrees))
 
 
+def at_terminals(state: State) -> Phasors:
+    """Return the phasors [orders, 6] at the terminals, before the front end; the fundamental first, peak values."""
+    network, orders = state.network, sorted(state.orders)
+    total = voltage_phasors(network, orders) + sum(load_phasors(load, network, orders) for load in state.loads)
+    return connect(total, state.wiring, FrontEnd(), orders, network.frequency)
+
+
 def lose_neutral(phasors: Phasors, orders: Sequence[int]) -> Phasors:
     """Return voltages and currents when the neutral is broken upstream and the loads hold the star point.
 
@@ -161,12 +172,13 @@ def lose_neutral(phasors: Phasors, orders: Sequence[int]) -> Phasors:
     return out
 
 
-def connect(phasors: Phasors, wiring: Wiring, front_end: FrontEnd, orders: Sequence[int]) -> Phasors:
+def connect(phasors: Phasors, wiring: Wiring, front_end: FrontEnd, orders: Sequence[int], frequency: float) -> Phasors:
     """Return what arrives at the terminals, with the phase errors of the channels."""
     out = lose_neutral(phasors, orders) if wiring.neutral_lost else phasors.copy()
     out[:, :3] = out[:, list(wiring.voltage)]
     out[:, list(wiring.missing)] = 0.0
     out[:, 3:] = out[:, [3 + phase for phase in wiring.ct]]
     out[:, [3 + phase for phase in wiring.reversed]] *= -1.0
-    lag = np.radians(np.outer(np.asarray(orders), front_end.phase))
-    return out * np.exp(-1j * lag)
+    lag = 2.0 * np.pi * np.outer(np.asarray(orders), front_end.lags(frequency))
+    out *= np.exp(-1j * lag)
+    return out

@@ -12,8 +12,8 @@ import numpy as np
 
 from countis.errors import SupplyError
 from countis.models import MAX_RATE, MIN_RATE, PROMISED_RATE
+from countis.settings import CHANNELS
 from countis.supply.formats import RAW_FORMATS, Channel, Recorded, Samples, decode, wav_head
-from countis.supply.network import CHANNELS
 from countis.supply.toml_file import RecordingPlan
 
 _REACH: Final = 32  # samples of the slower rate on each side that a resampled one is made of

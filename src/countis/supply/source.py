@@ -54,7 +54,8 @@ class _Segment:
 
     def _phasors(self, factors: Sequence[float]) -> Samples:
         total = self._volts + sum(k * phasors for k, phasors in zip(factors, self._amperes, strict=True))
-        total = connect(total, self.state.wiring, self.state.front_end, [int(k) for k in self.orders])
+        total = connect(total, self.state.wiring, self.state.front_end, [int(k) for k in self.orders],
+                        self.state.network.frequency)  # fmt: skip
         return np.ascontiguousarray(np.stack((total.real, total.imag)))
 
 
@@ -128,11 +129,12 @@ class Supply:
     def _add_switched(self, segment: _Segment, load: Load, factor: float, inside: int, out: Samples) -> None:
         """Add a fired or bursting load at the CTs that embrace its phases."""
         wiring = segment.state.wiring
+        lags = segment.state.front_end.lags(segment.state.network.frequency)
         on, off = load.burst or (1, 0)
         for channel, phase in enumerate(wiring.ct):
             if phase in load.phases:
                 sign = (-1.0 if load.export else 1.0) * (-1.0 if channel in wiring.reversed else 1.0)
-                zero = segment.turns + segment.state.network.angles[phase] / 360.0
+                zero = segment.turns + segment.state.network.angles[phase] / 360.0 - lags[3 + channel]
                 peak = sign * factor * load.current * math.sqrt(2.0)
                 synthesis.add_switched(inside, zero, segment.cycles, peak, load.angle / 360.0, load.fired / 360.0, on, off,
                                        out[:, 3 + channel])  # fmt: skip

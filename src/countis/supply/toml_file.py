@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from countis.errors import SupplyError
 from countis.models import MAX_RATE, MIN_RATE
-from countis.supply.network import CHANNELS, PHASES, FrontEnd, Harmonics, Load, Network, State, Wiring, angle_of
+from countis.settings import CHANNELS
+from countis.supply.network import PHASES, FrontEnd, Harmonics, Load, Network, State, Wiring, angle_of
 from countis.supply.profiles import PROFILES, Points
 from countis.supply.source import Supply
 from countis.supply.synthesis import PIECE
