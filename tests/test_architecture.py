@@ -29,13 +29,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "meter": WORDS | {"metrology", "energy", "modbus", "memory", "slave", "applying"},
     "applying": WORDS | {"energy", "meter"},
     "slave": WORDS | {"metrology", "energy", "modbus", "memory", "meter"},
-    "host": WORDS | {"meter", "slave", "memory", "supply", "modbus"},
+    "host": WORDS | {"meter", "metrology", "slave", "memory", "supply", "modbus"},
     "site": WORDS | {"modbus"},
-    "cli": WORDS | {"host", "site", "modbus", "__init__"},
+    "firmware": {"__init__"},
+    "typetest": WORDS | {"meter", "metrology", "energy", "supply", "modbus", "firmware"},
+    "cli": WORDS | {"host", "site", "modbus", "typetest", "__init__"},
     "__main__": {"cli", "errors"},
     "__init__": WORDS | {"meter", "metrology", "site"},
 }
-CORE = [room for room in MAY_IMPORT if room not in ("host", "site", "cli", "__main__", "__init__")]
+CORE = [room for room in MAY_IMPORT if room not in ("host", "site", "typetest", "firmware", "cli", "__main__", "__init__")]
 FORBIDDEN = {"asyncio", "socket", "serial", "time", "random", "os", "pathlib", "threading", "logging", "datetime", "secrets"}
 LIBRARIES = {"numpy", "fastcrc"}
 COMPILED = {"metrology/kernel.py", "supply/synthesis.py"}

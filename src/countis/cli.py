@@ -204,6 +204,18 @@ def _calibrate(args: argparse.Namespace) -> int:
     return 0
 
 
+def _typetest(args: argparse.Namespace) -> int:
+    from countis.typetest.run import main as typetest
+
+    if args.jobs is not None and not 1 <= args.jobs <= 256:
+        raise _Usage(f"--jobs: {args.jobs} is not possible (allowed: 1..256)")
+    if not 0 <= args.seed < 2**32:
+        raise _Usage(f"--seed: {args.seed} is not possible (allowed: 0..{2**32 - 1})")
+    files = {"html": args.html, "json_file": args.json}
+    return typetest(MODELS[args.model], quick=args.quick, seed=args.seed, jobs=args.jobs,
+                    **{name: Path(text) if text is not None else None for name, text in files.items()})  # fmt: skip
+
+
 def _folder(args: argparse.Namespace, model: Model | None) -> Path:
     """Return the folder of the memory that the flags name."""
     return Path(args.data) if args.data is not None else _state_folder() / (model or E44).name
@@ -298,6 +310,14 @@ def _parser() -> _Parser:
     p.add_argument("--data", metavar="DIR", help="folder of the memory; default: the user's state folder")
     p.add_argument("--seconds", type=float, default=20.0, metavar="N", help="how long to measure; default 20")
     p.set_defaults(call=_calibrate)
+    p = commands.add_parser("typetest", help="the accuracy bench, against every limit; exit code 1 where one is missed")
+    p.add_argument("--model", choices=sorted(MODELS), default="E44", help="E44 (default) or E43")
+    p.add_argument("--quick", action="store_true", help="some points, in seconds")
+    p.add_argument("--seed", type=int, default=1, metavar="N", help="of the noise; default 1")
+    p.add_argument("--html", metavar="FILE", help="write the report with its charts")
+    p.add_argument("--json", metavar="FILE", help="write every point and check")
+    p.add_argument("--jobs", type=int, metavar="N", help="processes; default: one for each core")
+    p.set_defaults(call=_typetest)
     p = commands.add_parser("check", help="check a supply file")
     p.add_argument("file", metavar="FILE.toml", help="the file")
     p.set_defaults(call=_check)

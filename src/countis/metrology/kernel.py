@@ -15,7 +15,8 @@ of the signal is counted twice or lost. To have both neighbours of an edge at ha
 a band-pass shifts it anyway, and a whole cycle is a whole cycle wherever it starts.
 
 *Fundamental.* An oscillator of the last cycle's period, restarted at each edge, correlates with voltages and currents; the
-product of both is taken cycle by cycle (decision 6). A piece too short to correlate takes the reactive power of the next.
+product of both is taken cycle by cycle (decision 6). What is no whole cycle has the reactive energy of the one before it, or
+of the next where silence went before, by the squares of its voltages: half a cycle that is left of one counts as half.
 
 *Windows.* 10 cycles (12 above 55 Hz). A cycle outside 44..66 Hz, or none for 1/35 s, ends the window there and then; until
 a whole cycle is found again, windows run free for 0.2 s. So windows tile the time from the first sample on (decision 29).
@@ -45,17 +46,21 @@ ROW: Final = 22
 
 N_SUMS: Final = 13  # ten squares, three products
 N_CORRELATIONS: Final = 12  # cos and sin of V1 V2 V3 I1 I2 I3
-N_STATE: Final = 64
+N_STATE: Final = 68
 
 # Places in the float state.
 _Z1, _Z2, _Y, _COS, _SIN, _ROTC, _ROTS, _OMEGA, _D, _DEFERRED, _LENGTH, _PERIODS = range(12)
 _SUM = 12  # running sums of this piece
 _COR = _SUM + N_SUMS  # running correlations of this piece
 _WIN = _COR + N_CORRELATIONS  # sums of this window: 13 sums, 3 reactive, rotation
+_V2 = _WIN + N_SUMS + 4  # squares of V1 V2 V3 over this piece
+_WAITING = _V2 + 3  # and over the piece before, if its reactive energy waits for a whole cycle
+_PER_V2 = _WAITING + 3  # reactive energy of each phase, and rotation, per square of the voltage in the last whole cycle
+_GUESS = _PER_V2 + 4  # mean reactive power and rotation of a piece that waits, by itself
 # Places in the integer state.
-_N, _ARMED, _LAST, _LAST_CROSSED, _SYNCED, _CYCLES, _TARGET, _LIMIT, _SETTLED = range(9)
-N_INTEGERS: Final = 9
-assert (_SUM, _COR, _WIN) == (12, 25, 37)  # the loop of `run` takes them by number
+_N, _ARMED, _LAST, _LAST_CROSSED, _SYNCED, _CYCLES, _TARGET, _LIMIT, _SETTLED, _KNOWN = range(10)
+N_INTEGERS: Final = 10
+assert (_SUM, _COR, _WIN, _GUESS + 4) == (12, 25, 37, N_STATE)  # the loop of `run` takes them by number
 
 MOST_ROWS: Final = 140  # a second: at worst every good cycle is followed by a bad one
 SETTLING: Final = 0.2  # s from the first sample in which the band-pass still moves edges; 22 of its time constants
@@ -165,25 +170,42 @@ def _close_piece(fs, x, tail, i, weights):  # type: ignore[no-untyped-def]
         _add_correlations(cors, row, w * c, w * s)
         c, s = c * rc + s * rs, s * rc - c * rs
     for k in range(N_SUMS):
-        win[k] += sums[k] + carried[k]
+        piece = sums[k] + carried[k]
+        if k < 3:
+            fs[_V2 + k] = piece
+        win[k] += piece
         sums[k] = -carried[k]
 
 
 @_jit()
-def _reactive(fs, length, last):  # type: ignore[no-untyped-def]
-    """Add the products of this piece's correlations to the window; a piece under 3/4 cycle waits for the next, if any."""
-    cors, win = fs[_COR:_WIN], fs[_WIN + N_SUMS : _WIN + N_SUMS + 4]
-    if length * fs[_OMEGA] < 1.5 * math.pi and not last:
-        fs[_DEFERRED] += length
+def _correlated(cors, p, length):  # type: ignore[no-untyped-def]
+    """Mean reactive power of phase p over a piece, or the rotation of V1 and V2 for p = 3."""
+    v, other = p % 3, (3 + p if p < 3 else 1)
+    return 2.0 * (cors[v] * cors[6 + other] - cors[6 + v] * cors[other]) / (length * length)
+
+
+@_jit()
+def _reactive(fs, ns, length, cycle, last):  # type: ignore[no-untyped-def]
+    """Add this piece's reactive energy and rotation to the window; `cycle` tells whether it is a whole one."""
+    cors, win, v2 = fs[_COR:_WIN], fs[_WIN + N_SUMS : _V2], fs[_V2:_WAITING]
+    waiting, per_v2, guess = fs[_WAITING:_PER_V2], fs[_PER_V2:_GUESS], fs[_GUESS:]
+    if cycle:
+        for p in range(4):
+            energy = _correlated(cors, p, length) * length
+            per_v2[p] = energy / v2[p % 3] if v2[p % 3] > 0.0 else 0.0
+            win[p] += energy + per_v2[p] * waiting[p % 3]
+        ns[_KNOWN] = 1
+    elif ns[_KNOWN] == 1 and (last or ns[_LAST_CROSSED] == 1):
+        for p in range(4):
+            win[p] += per_v2[p] * v2[p % 3]
     else:
-        k = 2.0 / length * (length + fs[_DEFERRED]) / length
-        for p in range(3):
-            a, b, c, d = cors[p], cors[6 + p], cors[3 + p], cors[9 + p]
-            win[p] += k * (a * d - b * c)
-        for p in range(3):
-            q = (p + 1) % 3
-            win[3] += k * (cors[p] * cors[6 + q] - cors[6 + p] * cors[q])
-        fs[_DEFERRED] = 0.0
+        for p in range(4):
+            guess[p] = _correlated(cors, p, length) if length > fs[_DEFERRED] else guess[p]
+            win[p] += guess[p] * (length + fs[_DEFERRED]) if last else 0.0
+    waits = not cycle and ns[_KNOWN] * ns[_LAST_CROSSED] == 0
+    for p in range(3):
+        waiting[p] = v2[p] if waits else 0.0
+    fs[_DEFERRED] = length if waits else 0.0
     cors[:] = 0.0
 
 
@@ -225,8 +247,8 @@ def _edge(fs, ns, x, tail, i, d, crossed, rate, out):  # type: ignore[no-untyped
     length = float(at - ns[_LAST]) + (d - fs[_D])
     weights = _edge_weights(d)
     _close_piece(fs, x, tail, i, weights)
-    _reactive(fs, length, False)
     cycle = crossed and ns[_LAST_CROSSED] == 1
+    _reactive(fs, ns, length, cycle and length * fs[_OMEGA] >= 1.5 * math.pi, False)
     if cycle and rate / 75.0 <= length <= rate / 35.0:
         fs[_OMEGA] = 2.0 * math.pi / length
     _restart_oscillator(fs, x, tail, i, d, weights)
@@ -354,7 +376,7 @@ def finish(rate, fs, ns, tail, out):  # type: ignore[no-untyped-def]
     if length <= 0.0:
         return 0
     _close_piece(fs, tail[STENCIL - 2 :], tail, 0, (0.0, 0.0, 0.0, -0.5))
-    _reactive(fs, length, True)
+    _reactive(fs, ns, length, False, True)
     ns[_LAST], fs[_D] = at, 0.0
     fs[_LENGTH] += length
     _emit(fs, ns, rate, math.nan, out[0])
