@@ -179,9 +179,12 @@ def _close_piece(fs, x, tail, i, weights):  # type: ignore[no-untyped-def]
 
 @_jit()
 def _correlated(cors, p, length):  # type: ignore[no-untyped-def]
-    """Mean reactive power of phase p over a piece, or the rotation of V1 and V2 for p = 3."""
-    v, other = p % 3, (3 + p if p < 3 else 1)
-    return 2.0 * (cors[v] * cors[6 + other] - cors[6 + v] * cors[other]) / (length * length)
+    """Mean reactive power of phase p over a piece; for p = 3 the rotation of the three voltages."""
+    total = 0.0
+    for v in range(3) if p == 3 else range(p, p + 1):
+        other = (v + 1) % 3 if p == 3 else 3 + v
+        total += cors[v] * cors[6 + other] - cors[6 + v] * cors[other]
+    return 2.0 * total / (length * length)
 
 
 @_jit()
