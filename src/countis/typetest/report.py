@@ -116,7 +116,7 @@ def _chart(outcome: Outcome, standard: str, quantity: str, load: str, factor: st
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=_LINEAR)
     axes.set_xlim(0.8 * min(at), 1.25 * max(at))
-    axes.set_ylim(-4.0 * max(pct), 4.0 * max(pct))
+    axes.set_ylim(-60.0 * max(pct), 60.0 * max(pct))
     axes.set_yticks([-1.0, -1e-2, -1e-4, 0.0, 1e-4, 1e-2, 1.0])
     axes.set_xticks(at, [f"{i:g}" for i in at])
     axes.minorticks_off()
