@@ -7,6 +7,7 @@ of one run only. `bench/run.py FILE` writes every round to FILE.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -19,12 +20,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from countis import E44, Measurement, Meter
 from countis.metrology import kernel as loop
-from countis.metrology.measurement import Metrology
+from countis.metrology.measurement import P_PHASES, V_PHASES, F, Metrology
 from countis.modbus import pdu, tcp
 from countis.supply import three_phase
 
@@ -64,25 +67,57 @@ def metrology() -> Work:
     return work
 
 
-def pqopen() -> Work:
-    """U, I, P and f of three phases by pqopen-lib, on the same samples, fed second by second."""
+def pq_system() -> tuple[Any, list[Any]]:
+    """A measuring system of pqopen-lib for three phases, and the buffers of its six channels."""
     from daqopen.channelbuffer import AcqBuffer
     from pqopen.powersystem import PowerSystem
 
+    channels = [AcqBuffer(size=2 * RATE) for _ in range(6)]
+    system = PowerSystem(zcd_channel=channels[0], input_samplerate=RATE)
+    for phase in range(3):
+        system.add_phase(u_channel=channels[phase], i_channel=channels[3 + phase])
+    return system, channels
+
+
+def pq_feed(system: Any, channels: list[Any], samples: NDArray[np.float64]) -> None:
+    """Feed it second by second."""
+    for second in range(len(samples) // RATE):
+        for column, channel in enumerate(channels):
+            channel.put_data(samples[second * RATE : (second + 1) * RATE, column])
+        system.process()
+
+
+def pqopen() -> Work:
+    """U, I, P and f of three phases by pqopen-lib, on the same samples, fed second by second."""
     samples = three_phase(i=2.0, pf=0.8).read(5 * RATE)
 
     def work() -> float:
-        channels = [AcqBuffer(size=2 * RATE) for _ in range(6)]
-        system = PowerSystem(zcd_channel=channels[0], input_samplerate=RATE)
-        for phase in range(3):
-            system.add_phase(u_channel=channels[phase], i_channel=channels[3 + phase])
-        for second in range(len(samples) // RATE):
-            for column, channel in enumerate(channels):
-                channel.put_data(samples[second * RATE : (second + 1) * RATE, column])
-            system.process()
+        pq_feed(*pq_system(), samples)
         return len(samples) / RATE
 
     return work
+
+
+def precision() -> dict[str, tuple[float, float]]:
+    """The worst errors over ten cycles of U and P by phase, relative, and of f in Hz: ours, pqopen-lib's on the same samples."""
+    worst = {"U": [0.0, 0.0], "P": [0.0, 0.0], "f": [0.0, 0.0]}
+    for f in (49.3, 49.7, 50.0, 50.4, 51.0):
+        samples = three_phase(i=2.0, pf=0.8, f=f, v_harmonics={5: (0.03, 20.0)}, i_harmonics={5: (0.1, 50.0)}).read(8 * RATE)
+        volts, watts = 230.0 * (1.0 + 0.03**2) ** 0.5, 460.0 * (0.8 + 0.003 * math.cos(math.radians(30.0)))
+        windows = Metrology(E44, RATE).feed(samples)
+        live = windows.live[windows.whole]
+        system, channels = pq_system()
+        system.enable_harmonic_calculation(1)
+        pq_feed(system, channels, samples)
+        out = system.output_channels.items()
+        theirs = {name: channel.read_data_by_acq_sidx(2 * RATE, 8 * RATE)[0] for name, channel in out}
+        for phase, column in enumerate("123"):
+            for name, true, of, key in (("U", volts, V_PHASES, f"U{column}_rms"), ("P", watts, P_PHASES, f"P{column}")):
+                worst[name][0] = max(worst[name][0], float(np.abs(live[:, of.start + phase] / true - 1.0).max()))
+                worst[name][1] = max(worst[name][1], float(np.abs(theirs[key] / true - 1.0).max()))
+        worst["f"][0] = max(worst["f"][0], float(np.abs(live[:, F] - f).max()))
+        worst["f"][1] = max(worst["f"][1], float(np.abs(theirs["Freq"] - f).max()))
+    return {name: (ours, other) for name, (ours, other) in worst.items()}
 
 
 def bandwidth() -> Work:
@@ -303,9 +338,12 @@ def main() -> None:
         ours = f"countis x{connections}"
         rate, cpu = (m[f"{ours}{of}"] / m[f"pymodbus x{connections}{of}"] for of in ("", ", CPU"))
         print(f"{'':16} {rate:10.1f} x pymodbus, {cpu:.1f} x by CPU; {m[ours] / m[f'bare C x{connections}']:.0%} of bare C")
+    exact = precision()
+    for name, (error, other) in exact.items():
+        print(f"{'error of ' + name:16} {error:10.2g} at worst over ten cycles, pqopen-lib {other:.2g}, {other / error:.0f} x")
     print(f"{'start':16} {m['start s']:10.2f} s to the first answer, {m['memory MB']:.0f} MB")
     if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(json.dumps({"rounds": ROUNDS, "medians": m, "all": figures}, indent=1))
+        Path(sys.argv[1]).write_text(json.dumps({"rounds": ROUNDS, "medians": m, "errors": exact, "all": figures}, indent=1))
 
 
 if __name__ == "__main__":
