@@ -99,7 +99,7 @@ def pqopen() -> Work:
 
 
 def precision() -> dict[str, tuple[float, float]]:
-    """The worst errors over ten cycles of U and P by phase, relative, and of f in Hz: ours, pqopen-lib's on the same samples."""
+    """The worst errors over ten cycles of U and P by phase, relative, and of f in Hz: ours, pqopen-lib's on the same."""
     worst = {"U": [0.0, 0.0], "P": [0.0, 0.0], "f": [0.0, 0.0]}
     for f in (49.3, 49.7, 50.0, 50.4, 51.0):
         samples = three_phase(i=2.0, pf=0.8, f=f, v_harmonics={5: (0.03, 20.0)}, i_harmonics={5: (0.1, 50.0)}).read(8 * RATE)
@@ -339,8 +339,8 @@ def main() -> None:
         rate, cpu = (m[f"{ours}{of}"] / m[f"pymodbus x{connections}{of}"] for of in ("", ", CPU"))
         print(f"{'':16} {rate:10.1f} x pymodbus, {cpu:.1f} x by CPU; {m[ours] / m[f'bare C x{connections}']:.0%} of bare C")
     exact = precision()
-    for name, (error, other) in exact.items():
-        print(f"{'error of ' + name:16} {error:10.2g} at worst over ten cycles, pqopen-lib {other:.2g}, {other / error:.0f} x")
+    for what, (error, other) in exact.items():
+        print(f"{'error of ' + what:16} {error:10.2g} at worst over ten cycles, pqopen-lib {other:.2g}, {other / error:.0f} x")
     print(f"{'start':16} {m['start s']:10.2f} s to the first answer, {m['memory MB']:.0f} MB")
     if len(sys.argv) > 1:
         Path(sys.argv[1]).write_text(json.dumps({"rounds": ROUNDS, "medians": m, "errors": exact, "all": figures}, indent=1))

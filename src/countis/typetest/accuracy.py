@@ -30,7 +30,7 @@ from countis.typetest.stand import RATE, Make, Stand, errors
 
 _SETTLING: Final = 1.2  # s before the first mark
 _STEP: Final = 0.4  # s: two windows, five times 2 cycles on and 2 off
-_SHORT, _LED, _LONGEST = 2.4, 12.4, 2000.0  # s: ten windows and more; two flashes at 1 A; at most
+_SHORT, _LED, _LONGEST = 2.4, 12.4, 5000.0  # s: ten windows and more; two flashes at 1 A; at most
 _LED_FROM: Final = 1.0  # A
 _QUICK: Final = 0.1  # noise is measured to this part of the margin when there is no time
 
@@ -70,7 +70,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """One signal on meters of one model; the limits it tells about, or the influence it is."""
+    """One signal on meters of one model; the limits it tells about, and the influence that moves it."""
 
     model: Model
     front_end: str
@@ -81,13 +81,13 @@ class Drive:
     seed: int = 1
     calibration: Calibration = field(default_factory=Calibration)
     influence: Influence | None = None
-    reference: Signal | None = None
+    moved: tuple[Signal, ...] = ()  # what the influence makes of the signal
     wires: int = 4
 
     @property
     def cost(self) -> float:
         """About how long it takes, in seconds of signal."""
-        return (self.seconds + _SETTLING) * (1 + len(self.ratios)) / 2 * (2 if self.reference else 1)
+        return (self.seconds + _SETTLING) * (1 + len(self.ratios)) / 2 * (1 + len(self.moved))
 
 
 def kind_of(quantity: str, signal: Signal) -> str:
@@ -140,19 +140,16 @@ def drive_accuracy(drive: Drive, make: Make) -> list[Point]:
 def drive_influence(drive: Drive, make: Make) -> list[Point]:
     """Hold the change of the error by an influence against its limits."""
     assert drive.influence is not None
-    moved = measured(drive, drive.signal, make)
-    still = measured(drive, drive.reference, make) if drive.reference is not None else {}
-    part = MARGINS[drive.front_end]["influence"]
-    low = drive.influence.low
+    low, name = drive.influence.low, drive.influence.name
+    part = MARGINS[drive.front_end]["influence"] if low is None else 1.0
+    still = measured(drive, drive.signal, make)
     points = []
-    for (row, ratio), found in moved.items():
-        how, error = next((how, error) for how, error in found if how == "counter")
-        if low is None:
-            error -= dict(still[row, ratio])["counter"]
-        name = f"{drive.influence.name}: {describe(drive, row, ratio)}{_oddity(drive.signal)}"
-        points.append(Point(clause("influence", row.standard), name, error, row.pct, how, 1.0 if low is not None else part,
-                            at=(row.standard, drive.influence.name, row.factor, drive.signal.current, drive.front_end),
-                            low_pct=low))  # fmt: skip
+    for signal in drive.moved:
+        for (row, ratio), found in measured(drive, signal, make).items():
+            error = dict(found)["counter"] - (dict(still[row, ratio])["counter"] if low is None else 0.0)
+            text = f"{name}: {describe(replace(drive, signal=signal), row, ratio)}{_oddity(signal)}"
+            at = (row.standard, name, row.factor, signal.current, drive.front_end)
+            points.append(Point(clause("influence", row.standard), text, error, row.pct, "counter", part, at, low))
     return points
 
 
@@ -262,6 +259,5 @@ def influence_drives(model: Model, seed: int, calibration: Calibration, quick: b
                         base = Signal(current, ANGLES[factor], volts=volts, frequency=f)
                         judged = tuple(Judged(s, q, "balanced", factor, pct) for s, q, of, pct in row.limits() if of == factor)
                         seconds = _seconds(base, judged, front_end, "influence", quick) * (1.0 if front_end == "ideal" else 2.0)
-                        for signal in _stimuli(row, base):
-                            yield Drive(model, front_end, signal, min(seconds, _LONGEST), judged, ((200, 5),), seed, constants,
-                                        row, base)  # fmt: skip
+                        yield Drive(model, front_end, base, min(seconds, _LONGEST), judged, ((200, 5),), seed, constants,
+                                    row, tuple(_stimuli(row, base)))  # fmt: skip
