@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-slow lint bench size clean
+.PHONY: run test test-slow lint bench size clean docs/trace.md
 
 run: .venv/run.stamp
 	@.venv/bin/countis run $(ARGS)
@@ -28,6 +28,9 @@ size: .venv/run.stamp
 docs/registers.md: .venv/run.stamp src/countis/modbus/tables.py
 	@(echo "# The Modbus table"; echo; echo "Made by \`make docs/registers.md\` from \`modbus/tables.py\`."; echo; \
 	  .venv/bin/countis map --format md) > $@
+
+docs/trace.md: .venv/dev.stamp
+	@.venv/bin/python tests/trace_document.py
 
 .venv/run.stamp: requirements/run.txt pyproject.toml
 	@echo "setting up .venv (once)"

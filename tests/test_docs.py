@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import trace_document as trace
 from running import command
 
 from countis import __version__
@@ -22,6 +23,14 @@ DECISIONS = ROOT / "docs" / "decisions"
 def test_the_table_of_registers_is_current() -> None:
     text = (ROOT / "docs" / "registers.md").read_text()
     assert text.endswith(command("map", "--format", "md").stdout), "make docs/registers.md writes it anew"
+
+
+def test_the_trace_is_current_and_names_what_is_there() -> None:
+    assert (ROOT / "docs" / "trace.md").read_text() == trace.document(), "make docs/trace.md writes it anew"
+    for _, code, test in trace.of_the_standards():
+        path, function = code.split(": ")
+        assert f"def {function}(" in (ROOT / "src" / "countis" / path).read_text()
+        assert f"def {test.split(': ')[1]}(" in (ROOT / "tests" / "test_typetest.py").read_text()
 
 
 def test_the_library_example_of_the_readme_runs() -> None:
