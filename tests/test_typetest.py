@@ -119,6 +119,7 @@ def test_disturbances_of_the_quick_run_are_within_their_limits(quick: Outcome) -
     found = [p for p in quick.points if p.clause == clause("disturbances", "house")]
     assert len(found) == 2 * len(disturbed()) == 20
     assert all(abs(p.error_pct) <= (0.0005 if "Ea+" in p.point else 0.03) for p in found)
+    assert all(abs(p.error_pct) <= 0.005 for p in found if "interrupted" in p.point)  # 3 ms of a minute: parts of cycles count
 
 
 def test_same_seed_same_figures(quick: Outcome) -> None:

@@ -184,6 +184,9 @@ def report(outcome: Outcome) -> str:
         lines.append(f"{'failed' if v.failed else 'passed'}  {v.clause:45} {v.points:5} points {v.checks:3} checks  {of}")
         lines += [f"        {text}" for text in v.failed[:5]]
         lines += [f"        … and {len(v.failed) - 5} more"] if len(v.failed) > 5 else []
+    shown = [p for p in outcome.points if p.how == "f"]
+    if shown:
+        lines.append(f"frequency at worst: {max(shown, key=lambda p: abs(p.error_pct)).point}")
     for front_end in FRONT_ENDS:
         worst = {about: outcome.worst_of(front_end, about) for about in ("accuracy", "influence")}
         parts = [f"{about} 1/{1 / part:.0f}" for about, part in worst.items() if part]
