@@ -78,6 +78,15 @@ def test_reactive_energy_of_short_pieces_is_not_lost(milliseconds: int, toleranc
     assert meter["Ea+"] == pytest.approx(flowed / math.sqrt(3), rel=tolerance)
 
 
+@pytest.mark.parametrize("milliseconds", [1003, 1007, 1012, 1017])
+def test_the_part_of_a_cycle_at_the_end_counts_like_the_cycle_before(milliseconds: int) -> None:
+    meter = Meter(E44)
+    meter.feed(three_phase(230, 5.0, 0.5), seconds=milliseconds / 1000)
+    meter.advance(0)
+    flowed = 3 * 1150 * math.sqrt(0.75) * (milliseconds / 1000 - 1 / 8000) / 3600
+    assert meter["Er+"] == pytest.approx(flowed, rel=2e-4)
+
+
 def test_a_start_between_two_crossings_counts_its_reactive_energy() -> None:
     """Windows before the second crossing hold a part of a cycle; its Q is that of the cycle behind it."""
     for degrees in range(0, 360, 30):
