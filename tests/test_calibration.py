@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,9 +12,10 @@ import numpy as np
 import pytest
 from running import command
 
-from countis import E44, Meter, SetSetting
+from countis import E44, Meter, SetClock, SetSetting
 from countis.commands import Reason, SetCalibration
 from countis.errors import MemoryImageError, SettingError
+from countis.host.run import local_seconds
 from countis.metrology.calibration import TAPS, filters, found, phasors
 from countis.settings import CHANNELS, MOST_DELAY, Calibration
 from countis.supply import FrontEnd, Load, Network, State, Supply
@@ -102,6 +105,16 @@ def test_the_first_samples_are_not_lost() -> None:
     assert late.exact("Ea+") == pytest.approx(ideal.exact("Ea+"), rel=1e-3 / 2)
 
 
+def test_a_loaded_meter_measures_with_its_constants() -> None:
+    meter = Meter(E44)
+    meter.apply([SetCalibration(calibration())])
+    again = Meter.load(meter.save())
+    for each in (meter, again):
+        each.feed(Supply([(0.0, SKEWED)]), seconds=2)
+    assert again.live.tobytes() == meter.live.tobytes()
+    assert again["P1"] == pytest.approx(575.0, rel=1e-6)
+
+
 def test_constants_last_and_the_seal_guards_them() -> None:
     meter, constants = Meter(E44), calibration()
     meter.apply([SetCalibration(constants), SetSetting("sealed", 1)])
@@ -182,6 +195,31 @@ def test_the_command_finds_keeps_and_tells(tmp_path: Path) -> None:
     kept = Meter.load((tmp_path / "m" / "meter.fram").read_bytes())
     assert [1.0 / g for g in kept.calibration.gain] == pytest.approx(GAINS, rel=1e-5)
     assert kept["Ea+"] == 0
+    assert (kept.ct, abs(kept.clock - local_seconds()) < 60) == ((200, 5), True)  # as `run` would make it
+
+
+def test_calibrating_does_not_stop_the_clock_of_a_meter_that_is_off(tmp_path: Path) -> None:
+    (tmp_path / "reference.toml").write_text(REFERENCE)
+    meter = Meter(E44, ct_primary=50)
+    meter.apply([SetClock(800_000_000)])
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "meter.fram").write_bytes(meter.save())
+    long_ago = time.time() - 7200
+    os.utime(tmp_path / "m" / "meter.fram", (long_ago, long_ago))
+    done = command("calibrate", "--supply", str(tmp_path / "reference.toml"), "--data", str(tmp_path / "m"), "--seconds", "2")
+    assert done.returncode == 0
+    kept = Meter.load((tmp_path / "m" / "meter.fram").read_bytes())
+    assert 800_007_200 <= kept.clock <= 800_007_260
+    assert kept.ct == (50, 5)
+
+
+def test_a_damaged_memory_is_named_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "reference.toml").write_text(REFERENCE)
+    (tmp_path / "meter.fram").write_bytes(b"no memory" * 1000)
+    done = command("calibrate", "--supply", str(tmp_path / "reference.toml"), "--data", str(tmp_path))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert str(tmp_path / "meter.fram") in done.stderr
+    assert (tmp_path / "meter.fram").read_bytes() == b"no memory" * 1000
 
 
 @pytest.mark.parametrize(("toml", "said"), [

@@ -103,6 +103,14 @@ def test_three_wires_know_no_phases() -> None:
         Meter(E44, wires=3)
 
 
+@pytest.mark.manual("4.6.1")
+def test_a_loaded_meter_of_three_wires_measures_three_wires() -> None:
+    again = Meter.load(Meter(E43, wires=3).save())
+    again.feed(three_phase(230.0, 2.0), seconds=2)
+    assert again["V1"] is None
+    assert again["P"] == pytest.approx(1380.0, rel=1e-6)
+
+
 # power, decision 16
 
 

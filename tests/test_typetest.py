@@ -266,6 +266,15 @@ def test_bad_words_are_told_before_anything_is_driven(words: tuple[str, ...], sa
     assert said in done.stderr
 
 
+def test_files_are_as_they_were_when_words_are_bad(tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text("kept")
+    done = command("typetest", "--json", str(tmp_path / "old.json"), "--html", str(tmp_path / "no" / "x.html"))
+    assert done.returncode == 2
+    done = command("typetest", "--html", str(tmp_path / "new.html"), "--json", str(tmp_path / "no" / "x.json"))
+    assert done.returncode == 2
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("old.json", "kept")]
+
+
 def test_the_command_writes_what_it_found(tmp_path: Path) -> None:
     done = command("typetest", "--quick", "--seed", "7", "--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html"))
     assert (done.returncode, done.stderr) == (0, "")

@@ -388,5 +388,6 @@ class Meter:
         meter._sequences = contents.sequences
         meter._saved_settings = meter.setting_changes
         meter.row[Layout.demand_broken] = 1
+        meter.set_rate(rate)  # wires and calibration are in force
         meter._rest(int(meter.row[Layout.time]))
         return meter

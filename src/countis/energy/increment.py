@@ -20,14 +20,14 @@ Numbers = NDArray[Any]
 
 # What a phase, or Σ, counts: two directions, four quadrants, apparent.
 PARTS: Final = ("Ea+", "Ea-", "QI", "QII", "QIII", "QIV", "Eap")
-_PARTS_OF_KIND: Final = {
+PARTS_OF_KIND: Final = {
     "Ea+": ("Ea+",), "Ea-": ("Ea-",), "Er+": ("QI", "QII"), "Er-": ("QIII", "QIV"), "Er+ind": ("QI",), "Er-ind": ("QIII",),
     "Er+cap": ("QII",), "Er-cap": ("QIV",), "Eap": ("Eap",),
 }  # fmt: skip
-_KINDS_FROM_PARTS: Final = np.array([[part in _PARTS_OF_KIND[kind] for part in PARTS] for kind in KINDS], np.int64)
+_KINDS_FROM_PARTS: Final = np.array([[part in PARTS_OF_KIND[kind] for part in PARTS] for kind in KINDS], np.int64)
 _FRACTION_BITS: Final = 30
-_FRACTION: Final = 1 << _FRACTION_BITS
-_NS_W_PER_UWH: Final = 3.6e6  # 1 W for 3.6e6 ns is 1 µWh
+FRACTION: Final = 1 << _FRACTION_BITS
+NS_W_PER_UWH: Final = 3.6e6  # 1 W for 3.6e6 ns is 1 µWh
 
 
 def gated(p: Floats, q: Floats, s: Floats, start_va: float) -> tuple[Floats, Floats, Floats]:
@@ -57,13 +57,13 @@ def whole_units(energy: Floats, remainder: Ints) -> tuple[Ints, Ints]:
     What is below a unit goes from each window to the next; `remainder` [..., 7, 3] is what the first one finds.
     """
     whole = np.floor(energy)
-    flow = np.rint((energy - whole) * _FRACTION).astype(np.int64)
+    flow = np.rint((energy - whole) * FRACTION).astype(np.int64)
     flow[..., 0, :, :] += remainder
     carried = np.cumsum(flow, axis=-3)
     units = carried >> _FRACTION_BITS
     made = whole.astype(np.int64) + units
     made[..., 1:, :, :] -= units[..., :-1, :, :]
-    return made, carried[..., -1, :, :] & (_FRACTION - 1)
+    return made, carried[..., -1, :, :] & (FRACTION - 1)
 
 
 def increments(p: Floats, q: Floats, s: Floats, ns: int | Ints, ratio: float | Floats, remainder: Ints) -> tuple[Ints, Ints]:
@@ -74,7 +74,7 @@ def increments(p: Floats, q: Floats, s: Floats, ns: int | Ints, ratio: float | F
     each meter. remainder: [..., 7, 3]. Σ is the signed sum of the phases' integers, and its signs choose its own registers,
     so that import − export agree (decision 8).
     """
-    scale = np.asarray(ns, float) * np.asarray(ratio, float)[..., None] / _NS_W_PER_UWH
+    scale = np.asarray(ns, float) * np.asarray(ratio, float)[..., None] / NS_W_PER_UWH
     phases, remainder = whole_units(split(p, q, s) * scale[..., None, None], remainder)
     sums = phases.sum(axis=-1, keepdims=True)
     active, reactive = sums[..., 0, :] - sums[..., 1, :], sums[..., 2:4, :].sum(axis=-2) - sums[..., 4:6, :].sum(axis=-2)

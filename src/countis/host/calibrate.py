@@ -11,8 +11,9 @@ from typing import Final
 import numpy as np
 
 from countis.commands import SetCalibration
-from countis.errors import MemoryImageError, SettingError
+from countis.errors import SettingError
 from countis.host.memory_file import MemoryFile
+from countis.host.run import meter_of
 from countis.host.sources import supply_plan
 from countis.meter import Meter
 from countis.metrology.calibration import found, phasors
@@ -38,10 +39,7 @@ def calibrate(folder: Path, model: Model | None, file: Path, seconds: float) -> 
         raise SettingError(f"{file}: is not steady (allowed: voltages and loads without recording or event)")
     memory = MemoryFile(folder)
     try:
-        image = memory.read()
-        meter = Meter.load(image) if image is not None else Meter(model or E44)
-        if model is not None and meter.model is not model:
-            raise MemoryImageError(f"{memory.path}: belongs to an {meter.model.name} (allowed: its model, or another --data)")
+        meter, _ = meter_of(memory, model, E44)
         before = meter.calibration
         constants = _find(plan.build(meter.ratio), file, seconds)
         refusal = meter.apply([SetCalibration(constants)])

@@ -60,30 +60,34 @@ def local_seconds() -> int:
     return int(now + time.localtime(now).tm_gmtoff) - _EPOCH
 
 
-def open_meter(options: Options, memory: MemoryFile, default: Model) -> tuple[Meter, Source, list[str]]:
-    """Return the meter of this memory, new or as it was, its supply, and what the flags changed (decision 36)."""
+def meter_of(memory: MemoryFile, model: Model | None, default: Model) -> tuple[Meter, bool]:
+    """Return the meter of a memory, as it is now, or a new one; and whether it was stored. MemoryImageError."""
     image = memory.read()
+    if image is None:
+        meter = Meter(model or default)
+        meter.apply([*(SetSetting(symbol, value) for symbol, value in _NEW_CT.items()), SetClock(local_seconds())])
+        return meter, False
     try:
-        stored = Meter.load(image) if image is not None else None
+        meter = Meter.load(image)
     except MemoryImageError as error:
         raise MemoryImageError(f"{memory.path}: {error}") from None
-    model = options.model or (stored.model if stored is not None else default)
-    if stored is not None and stored.model is not model:
-        raise MemoryImageError(f"{memory.path}: belongs to an {stored.model.name} (allowed: its model, or another --data)")
-    settings = dict(options.settings) if stored is not None else {**_NEW_CT, **options.settings}
-    meter = stored or Meter(model)
+    if model is not None and meter.model is not model:
+        raise MemoryImageError(f"{memory.path}: belongs to an {meter.model.name} (allowed: its model, or another --data)")
+    meter.advance(memory.age_ns())  # the power was off, the clock went on (decision 55)
+    return meter, True
+
+
+def open_meter(options: Options, memory: MemoryFile, default: Model) -> tuple[Meter, Source, list[str]]:
+    """Return the meter of this memory, new or as it was, its supply, and what the flags changed (decision 36)."""
+    meter, stored = meter_of(memory, options.model, default)
     before = dict(meter.settings)
-    refusal = meter.apply([SetSetting(symbol, value) for symbol, value in settings.items()])
+    refusal = meter.apply([SetSetting(symbol, value) for symbol, value in options.settings.items()])
     if refusal is not None:
         raise SettingError(refusal.text)
-    if stored is None:
-        meter.apply([SetClock(local_seconds())])
-    else:
-        meter.advance(memory.age_ns())  # the power was off, the clock went on (decision 55)
     source = open_source(options.supply, options.recording, meter.ratio, meter.clock % 86400, options.raw)
     meter.set_rate(source.rate)
     meter.tariff_input(source.tariff_volts)
-    changed = [f"{s} {before[s]} -> {v}" for s, v in meter.settings.items() if stored is not None and before[s] != v]
+    changed = [f"{s} {before[s]} -> {v}" for s, v in meter.settings.items() if stored and before[s] != v]
     return meter, source, changed
 
 

@@ -9,10 +9,11 @@ Theory of operation
 ends. The weights differ so that r lives whichever phase is missing, and also when all three carry the same voltage.
 
 *Edges.* A cycle ends between two samples. The sums of whole samples are completed by a term C that is a weighted sum of the
-four samples around the edge: the trapezoidal rule up to the edge, its first Euler–Maclaurin correction, and the integral of
-the cubic through the four samples. What is added at the end of one cycle is taken off at the start of the next, so no part
-of the signal is counted twice or lost. To have both neighbours of an edge at hand, it is put one sample before the crossing;
-a band-pass shifts it anyway, and a whole cycle is a whole cycle wherever it starts.
+four samples around the edge: the trapezoidal rule up to the edge, its first Euler–Maclaurin correction by the slope of the
+cubic through the four samples, and the integral of that cubic. What is added at the end of one cycle is taken off at the
+start of the next, so no part of the signal is counted twice or lost. To have both neighbours of an edge at hand, it is put
+one sample before the crossing; a band-pass shifts it anyway, and a whole cycle is a whole cycle wherever it starts. The first
+sample and the last before `finish` have no neighbours: there the rule is the plain trapezoid.
 
 *Fundamental.* An oscillator of the last cycle's period, restarted at each edge, correlates with voltages and currents; the
 product of both is taken cycle by cycle (decision 6). What is no whole cycle has the reactive energy of the one before it, or

@@ -25,8 +25,8 @@ from countis.typetest.points import (
     clause,
     limit_at,
 )
-from countis.typetest.signals import ALL, FRONT_ENDS, Signal, seconds_for
-from countis.typetest.stand import RATE, Make, Stand, errors
+from countis.typetest.signals import ALL, FRONT_ENDS, RATE, Signal, seconds_for
+from countis.typetest.stand import Make, Stand, errors
 
 _SETTLING: Final = 1.2  # s before the first mark
 _STEP: Final = 0.4  # s: two windows, five times 2 cycles on and 2 off
@@ -182,11 +182,11 @@ def networks(model: Model) -> tuple[tuple[float, float], ...]:
     return (*((model.un, float(f)) for f in model.f_nominal), *((v, 50.0) for v in (model.un_max,) if v != model.un))
 
 
-def _judged(load: str, factor: str, current: float, quantities: tuple[str, ...] = ("active", "reactive")) -> tuple[Judged, ...]:
+def _judged(load: str, factor: str, current: float) -> tuple[Judged, ...]:
     found = []
     for standard, quantity in dict.fromkeys((r.standard, r.quantity) for r in ACCURACY):
         pct = limit_at(standard, quantity, load, factor, current)
-        if pct is not None and quantity in quantities:
+        if pct is not None:
             found.append(Judged(standard, quantity, load, factor, pct))
     return tuple(found)
 

@@ -40,8 +40,8 @@ from countis.typetest.points import (
     clause,
     limit_at,
 )
-from countis.typetest.signals import FRONT_ENDS, Signal, seconds_for, through
-from countis.typetest.stand import RATE, Make, Stand
+from countis.typetest.signals import FRONT_ENDS, RATE, Signal, seconds_for, through
+from countis.typetest.stand import Make, Stand
 
 _SLOW_RATE: Final = 3200  # samples per second of the tests that take hours
 _ALL_F: Final = range(45, 66)

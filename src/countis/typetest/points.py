@@ -140,7 +140,7 @@ REPEATABLE: Final = 0.1  # of the limit, between the largest and smallest of ten
 MARGINS: Final = {
     "ideal": {"accuracy": 1e-4, "influence": 1e-2},
     "24 bit": {"accuracy": 1 / 50, "influence": 1 / 50},
-    "16 bit": {"accuracy": 1 / 20, "influence": 1 / 20},
+    "16 bit": {"accuracy": 1 / 20},
 }
 FAILS_BELOW: Final = 10.0  # a clause fails where an error is more than so many times the house's margin
 P_THROUGH, Q_THROUGH = 0.0005, 0.03  # % of the energy of a minute through a disturbance

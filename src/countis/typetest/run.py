@@ -26,8 +26,8 @@ from countis.supply.source import Supply
 from countis.typetest.accuracy import Drive, Point, accuracy_drives, drive_accuracy, drive_influence, influence_drives
 from countis.typetest.checks import CHECKS, Check, Context
 from countis.typetest.points import EN, FAILS_BELOW, MPE, clause
-from countis.typetest.signals import FRONT_ENDS, Signal
-from countis.typetest.stand import RATE, Make, new_meter
+from countis.typetest.signals import FRONT_ENDS, RATE, Signal
+from countis.typetest.stand import Make, new_meter
 
 Task = Drive | str  # a signal, or the name of a check
 Result = Point | Check
@@ -198,7 +198,7 @@ def main(model: Model, *, quick: bool, seed: int, jobs: int | None, html: Path |
     """Run the bench for the command line; return its exit code."""
     for option, file in (("--html", html), ("--json", json_file)):
         if file is not None:
-            _write(file, "", option)
+            _try(file, option)
     outcome = drive_all(model, quick=quick, seed=seed, jobs=jobs or os.cpu_count() or 1, progress=sys.stderr.isatty())
     print(report(outcome))
     if json_file is not None:
@@ -210,8 +210,17 @@ def main(model: Model, *, quick: bool, seed: int, jobs: int | None, html: Path |
     return 0 if outcome.passed else 1
 
 
-def _write(path: Path, text: str, option: str) -> None:
+def _try(path: Path, option: str) -> None:
+    """Find out before anything is driven whether a file can be written; leave all as it was."""
+    new = not path.exists()
+    _write(path, "", option, "a")
+    if new:
+        path.unlink()
+
+
+def _write(path: Path, text: str, option: str, mode: str = "w") -> None:
     try:
-        path.write_text(text, "utf-8")
+        with path.open(mode, encoding="utf-8") as file:
+            file.write(text)
     except OSError as error:
         raise SettingError(f"{option} {path}: {error.strerror} (allowed: a file that can be written)") from None

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from countis.supply.network import FULL_SCALE_I, FULL_SCALE_V, FrontEnd, Load, Network, State, at_terminals
 
 Harmonics = tuple[tuple[int, float, float], ...]  # order, ratio, degrees
+RATE: Final = 8000  # samples per second of the stand
 ALL: Final = (0, 1, 2)
 _HALF_LSB: Final = 0.5 / 2**15
 FRONT_ENDS: Final = {
@@ -77,7 +78,7 @@ def seconds_for(signal: Signal, quantity: str, front_end: FrontEnd, part_pct: fl
     noise = math.hypot(front_end.noise, lsb)
     both = noise * math.hypot(signal.volts * FULL_SCALE_I, signal.current * FULL_SCALE_V) * math.sqrt(len(signal.phases))
     wanted = abs(signal.power(quantity)) * part_pct / 100.0
-    return (5.0 * both / wanted) ** 2 / 8000.0
+    return (5.0 * both / wanted) ** 2 / RATE
 
 
 # disturbances

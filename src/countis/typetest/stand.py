@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from countis.commands import SetCalibration
-from countis.energy.increment import PARTS, Ints
+from countis.energy.increment import FRACTION, NS_W_PER_UWH, PARTS, PARTS_OF_KIND, Ints
 from countis.energy.pulse import Pulses
 from countis.energy.registers import Layout, counters
 from countis.meter import Meter
@@ -23,13 +23,9 @@ from countis.quantities import KINDS, MICRO, SUM
 from countis.settings import Calibration
 from countis.supply.source import Supply
 
-RATE: Final = 8000
-_UNIT: Final = 1 << 30  # remainders are in parts of 1 µWh
-_REMAINDERS: Final = {"Ea+": ("Ea+",), "Ea-": ("Ea-",), "Er+": ("QI", "QII"), "Er-": ("QIII", "QIV"), "Eap": ("Eap",)}
 _LAST_BLOCK: Final = 25984  # Σ of the energies with residual
 _FEWEST_PULSES: Final = 2
 _SHORTEST_NS: Final = 2_000_000_000  # ten windows
-_NS_W_PER_UWH: Final = 3.6e6  # 1 W for 3.6e6 ns is 1 µWh
 _EDGE_STEP: Final = 4.0  # µWh of the primary by which an edge may be off: what three phases hold back, and its own
 _EDGE_SHARE: Final = 2e-5  # of the limit, that two edges may be off together where energy is taken from them
 _REGISTER_STEP: Final = 0.1 * MICRO  # µWh
@@ -79,8 +75,8 @@ class Device:
     def energy(self, row: Ints, kind: str) -> float:
         """Return a counter with what it carries below its unit, in primary µWh."""
         carried = row[Layout.remainders].reshape(len(PARTS), 3)
-        parts = [PARTS.index(part) for part in _REMAINDERS[kind]]
-        return float(counters(row)[KINDS.index(kind), SUM, 0]) + float(carried[parts].sum()) / _UNIT
+        parts = [PARTS.index(part) for part in PARTS_OF_KIND[kind]]
+        return float(counters(row)[KINDS.index(kind), SUM, 0]) + float(carried[parts].sum()) / FRACTION
 
     def register(self, kind: str) -> int:
         """Return the visible register of Σ with its residual, in steps of 0.1 Wh, as a master reads it."""
@@ -121,7 +117,7 @@ def errors(device: Device, a: Mark, b: Mark, kind: str, power: float, limit_pct:
     gone = (b.stand - b.meter) - (a.stand - a.meter)  # what the meter's time has lost
     lasted = int(b.row[Layout.time]) - int(a.row[Layout.time])
     before, after = device.energy(a.row, kind), device.energy(b.row, kind)
-    true = abs(power) * ratio * (lasted + gone) / _NS_W_PER_UWH  # primary µWh
+    true = abs(power) * ratio * (lasted + gone) / NS_W_PER_UWH  # primary µWh
     out = [("counter", (after - before) / true - 1.0)]
     for how, output, weight in (
         ("LED", "led", 1000.0 / device.meter.model.led_per_kwh * ratio * MICRO),
@@ -132,7 +128,7 @@ def errors(device: Device, a: Mark, b: Mark, kind: str, power: float, limit_pct:
             continue
         energy, between = (len(edges) - 1) * weight, (edges[-1] - edges[0]) * (1.0 + gone / (b.meter - a.meter))
         if 2.0 * _EDGE_STEP / energy <= _EDGE_SHARE * limit_pct / 100.0 and between >= _SHORTEST_NS:
-            error = energy / (abs(power) * ratio * between / _NS_W_PER_UWH) - 1.0
+            error = energy / (abs(power) * ratio * between / NS_W_PER_UWH) - 1.0
             out.insert(0 if how == "LED" else len(out), (how, error))
     if _REGISTER_STEP / true <= _REGISTER_SHARE * limit_pct / 100.0:
         # It shows whole steps, so it is held against what an exact register would show.
