@@ -34,7 +34,7 @@ h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 36px 0 10
 table { border-collapse: collapse; width: 100%; background: #fff; border-radius: 8px; overflow: hidden; font-size: 14px; }
 th, td { text-align: left; padding: 6px 10px; border-bottom: 1px solid #e5e9ee; vertical-align: top; }
 th { background: #eaeef2; font-weight: 600; }
-td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.passed, td.failed { font-weight: 600; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(480px, 1fr)); gap: 14px; }
 figure { margin: 0; background: #fff; border-radius: 8px; padding: 10px; } figure svg { width: 100%; height: auto; }
@@ -77,15 +77,19 @@ def _sum(outcome: Outcome) -> str:
 
 
 def _row(cells: list[str], tag: str = "td") -> str:
-    return "<tr>" + "".join(c if c.startswith("<td") else f"<{tag}>{c}</{tag}>" for c in cells) + "</tr>"
+    return "<tr>" + "".join(c if c.startswith("<t") else f"<{tag}>{c}</{tag}>" for c in cells) + "</tr>"
 
 
 def _number(text: str) -> str:
     return f'<td class="n">{text}</td>'
 
 
+def _heading(text: str) -> str:
+    return f'<th class="n">{text}</th>'
+
+
 def _clauses(outcome: Outcome) -> str:
-    rows = [_row(["clause", "verdict", "points", "checks", "worst, of the limit", "what failed"], "th")]
+    rows = [_row(["clause", "verdict", *map(_heading, ("points", "checks", "worst, of the limit")), "what failed"], "th")]
     for v in outcome.verdicts:
         verdict = "failed" if v.failed else "passed"
         worst = f"{v.worst:.2g}" if v.points else ""
@@ -107,7 +111,7 @@ def _chart(outcome: Outcome, standard: str, quantity: str, load: str, factor: st
     limits = {i: limit_at(standard, quantity, load, factor, i) for i in CURRENTS}
     at = [i for i, limit in limits.items() if limit is not None]
     pct = [limit for limit in limits.values() if limit is not None]
-    axes.fill_between(at, [-p for p in pct], pct, step="pre", color="#dfe7ee", label="limit", linewidth=0)
+    axes.fill_between(at, [-p for p in pct], pct, step="post", color="#dfe7ee", label="limit", linewidth=0)
     for front_end, colour in _COLOURS.items():
         found = [(p.at[3], p.error_pct) for p in outcome.points if p.at is not None and p.clause.endswith("accuracy")
                  and (p.at[0], p.at[1], p.at[2], p.at[4]) == (standard, load, factor, front_end)]  # fmt: skip
@@ -143,7 +147,7 @@ def _worst(outcome: Outcome, about: str) -> str:
         key = (p.clause, p.point.split(",")[0] if about else p.point)
         if key not in best or abs(p.error_pct) / p.limit_pct > abs(best[key].error_pct) / best[key].limit_pct:
             best[key] = p
-    rows = [_row(["clause", "worst point", "error %", "limit %", "how"], "th")]
+    rows = [_row(["clause", "worst point", *map(_heading, ("error %", "limit %")), "how"], "th")]
     for p in best.values():
         low = f"{p.low_pct:+g} … " if p.low_pct is not None else "±"
         figures = _number(f"{p.error_pct:+.2e}"), _number(f"{low}{p.limit_pct:.4g}")
