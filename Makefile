@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-slow lint bench size clean docs/trace.md
+.PHONY: run test test-slow lint bench size clean cs1 docs/trace.md
 
 run: .venv/run.stamp
 	@.venv/bin/countis run $(ARGS)
@@ -24,6 +24,10 @@ bench: .venv/bench.stamp
 
 size: .venv/run.stamp
 	@.venv/bin/python tests/size.py
+
+# Records the checksum of the metrological files; a meter whose CS1 is another shows the malfunction sign (decision 28).
+cs1: .venv/run.stamp
+	@.venv/bin/python -m countis.firmware
 
 docs/registers.md: .venv/run.stamp src/countis/modbus/tables.py
 	@(echo "# The Modbus table"; echo; echo "Made by \`make docs/registers.md\` from \`modbus/tables.py\`."; echo; \

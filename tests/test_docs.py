@@ -11,9 +11,10 @@ import trace_document as trace
 from running import command
 
 from countis import __version__
+from countis.firmware import RECORDED, checksums, installed
 from countis.modbus.tables import ROWS
+from countis.models import Firmware
 from countis.settings import SETTINGS
-from countis.slave import Firmware
 from countis.supply.toml_file import read_supply
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,3 +91,16 @@ def test_the_readme_says_what_the_values_are_worth() -> None:
     assert "make test" in first_screen
     assert "no legal value" in first_screen
     assert "not the vendor's" in first_screen
+
+
+def test_the_recorded_checksum_is_that_of_the_metrological_files() -> None:
+    assert RECORDED.read_text() == f"{checksums()[0]:08X}\n", "make cs1 records it anew"
+    assert not installed().malfunction
+
+
+def test_another_checksum_is_a_malfunction(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other = tmp_path / "CS1"
+    monkeypatch.setattr("countis.firmware.RECORDED", other)
+    assert installed().malfunction
+    other.write_text("00000000\n")
+    assert installed().malfunction

@@ -6,6 +6,9 @@
     >       05 03 C5 58 00 02 78 90                  bytes to the meter
     <       05 03 04 00 00 59 E2 05 EA               what it must have answered; nothing: silence
     expect  P 62100 0.1                              a symbol, its value, and by how much it may be off
+    press   ENTER 8x     UP+ENTER                    keys, shortly; several times, or several at once
+    hold    UP+ENTER 3s                              keys, for a time
+    lcd     tot | L1 → Ea | 000000.34 kWh | 123      what the LCD must show; nothing: blank
     off     on                                       a power cut: the memory alone goes from one meter to the next
 
 Comments stand after # and after two blanks.
@@ -13,18 +16,25 @@ Comments stand after # and after two blanks.
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from countis import E44, Meter
+from countis import E44, Key, Meter
 from countis.models import MODELS
 from countis.settings import SETTINGS
 from countis.supply import Supply, three_phase
 
 FOLDER = Path(__file__).parent / "transcripts"
+
+
+def keys(text: str) -> Key:
+    """Read `UP+ENTER`."""
+    return functools.reduce(operator.or_, (Key[name] for name in text.split("+")))
 
 
 class Sitting:
@@ -39,7 +49,7 @@ class Sitting:
     def play(self, verb: str, words: list[str]) -> None:
         steps: dict[str, Callable[[list[str]], None]] = {
             "meter": self.new, "supply": self.wire, "wait": self.wait, ">": self.send, "<": self.answer,
-            "expect": self.expect, "off": self.off, "on": self.on,
+            "expect": self.expect, "press": self.press, "hold": self.hold, "lcd": self.lcd, "off": self.off, "on": self.on,
         }  # fmt: skip
         steps[verb](words)
 
@@ -77,6 +87,15 @@ class Sitting:
         else:
             assert found == pytest.approx(float(value), abs=float(off[0]) if off else 0), symbol
 
+    def press(self, words: list[str]) -> None:
+        self.meter.press(keys(words[0]), int(words[1].removesuffix("x")) if words[1:] else 1)
+
+    def hold(self, words: list[str]) -> None:
+        self.meter.hold(keys(words[0]), float(words[1].removesuffix("s")))
+
+    def lcd(self, words: list[str]) -> None:
+        assert self.meter.lcd == " ".join(words)
+
     def off(self, words: list[str]) -> None:
         self.memory = self.meter.save()
 
@@ -101,5 +120,5 @@ def test_transcript(path: Path) -> None:
 def test_every_verb_is_used_and_every_transcript_says_what_it_is() -> None:
     texts = [path.read_text() for path in FOLDER.glob("*.txt")]
     verbs = {line.split()[0] for text in texts for line in text.splitlines() if line.strip() and not line.startswith("#")}
-    assert verbs == {"meter", "supply", "wait", ">", "<", "expect", "off", "on"}
+    assert verbs == {"meter", "supply", "wait", ">", "<", "expect", "press", "hold", "lcd", "off", "on"}
     assert all(text.startswith("# ") for text in texts)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from countis.meter import Meter
     from countis.metrology.measurement import Measurement
     from countis.models import E43, E44
+    from countis.panel.keys import Key
     from countis.site import Bus
 
 __version__ = "0.1.0"
@@ -23,6 +24,7 @@ _HOMES = {
     "CountisError": "countis.errors",
     "E43": "countis.models",
     "E44": "countis.models",
+    "Key": "countis.panel.keys",
     "Measurement": "countis.metrology.measurement",
     "Meter": "countis.meter",
     **dict.fromkeys(
@@ -34,6 +36,7 @@ __all__ = [
     "E44",
     "Bus",
     "CountisError",
+    "Key",
     "Measurement",
     "Meter",
     "ResetPartials",

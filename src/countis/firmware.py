@@ -11,8 +11,10 @@ from typing import Final
 from zlib import crc32
 
 from countis import __version__
+from countis.models import Firmware
 
 ROOT: Final = Path(__file__).parent
+RECORDED: Final = ROOT / "CS1"  # `make cs1` writes it
 METROLOGICAL: Final = ("metrology", "energy", "memory.py")
 
 
@@ -26,6 +28,14 @@ def checksums() -> tuple[int, int]:
     return sums[True], sums[False]
 
 
+def installed() -> Firmware:
+    """Return what the meter shows of it; metrological files that are not those recorded are a malfunction (decision 28)."""
+    cs1, cs2 = checksums()
+    recorded = RECORDED.read_text().strip() if RECORDED.exists() else ""
+    major, minor, revision = (int(part) for part in __version__.split("."))
+    return Firmware((major, minor, revision), cs1=cs1, cs2=cs2, malfunction=f"{cs1:08X}" != recorded)
+
+
 def versions() -> dict[str, str]:
     """Return what a report names: countis and CS1, the interpreter, the libraries that calculate."""
     import numba
@@ -33,3 +43,7 @@ def versions() -> dict[str, str]:
 
     return {"countis": __version__, "CS1": f"{checksums()[0]:08X}", "python": platform.python_version(),
             "numpy": np.__version__, "numba": numba.__version__}  # fmt: skip
+
+
+if __name__ == "__main__":
+    RECORDED.write_text(f"{checksums()[0]:08X}\n")

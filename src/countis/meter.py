@@ -21,35 +21,14 @@ from countis.energy.load_curve import SECOND, LoadCurve, Record
 from countis.energy.pulse import Pulses
 from countis.energy.registers import Layout
 from countis.errors import SettingError, SupplyError, UnknownSymbol
+from countis.front import Front
 from countis.memory import Contents, Page, Write
-from countis.metrology.measurement import (
-    DEAD_TERMINAL,
-    I_PHASES,
-    IN,
-    P_PHASES,
-    Q_PHASES,
-    S_PHASES,
-    U_PAIRS,
-    V_PHASES,
-    I,
-    Measurement,
-    Metrology,
-    P,
-    Q,
-    S,
-    combine,
-    supply_share,
-)
-from countis.models import E44, MAX_RATE, MIN_RATE, Model
-from countis.quantities import (
-    COUNTED_COLUMN,
-    LIVE,
-    LIVE_COLUMN,
-    QUANTITIES,
-    ROLL_OVER,
-)
+from countis.metrology.measurement import CT_COLUMNS, Measurement, Metrology, combine, missing_phases, supply_share
+from countis.models import E44, MAX_RATE, MIN_RATE, Firmware, Model
+from countis.panel.keys import Key
+from countis.quantities import COUNTED_COLUMN, LIVE, LIVE_COLUMN, QUANTITIES, ROLL_OVER
 from countis.settings import FACTORY, SETTINGS, Calibration, Value, setting
-from countis.slave import Firmware, Slave
+from countis.slave import Slave
 
 _T1_BELOW, _T2_FROM = 20.0, 80.0  # V on the tariff input; between them it keeps what it was (decision 34)
 _AT_ONCE: Final = 4096  # windows of a series counted at once
@@ -73,9 +52,6 @@ class RecordWritten:
 
 
 Event = Pulses | RecordWritten
-# Columns that are shown times the CT ratio.
-_CT_COLUMNS: Final = [*range(I_PHASES.start, I_PHASES.stop), I, IN, P, *range(P_PHASES.start, P_PHASES.stop),
-                      Q, *range(Q_PHASES.start, Q_PHASES.stop), S, *range(S_PHASES.start, S_PHASES.stop)]  # fmt: skip
 
 
 class Meter:
@@ -94,7 +70,8 @@ class Meter:
         self.live = np.full(len(LIVE), np.nan)
         self.curve = LoadCurve()
         self.changes = self.setting_changes = 0  # count what moved, for whoever keeps a copy
-        self.slave = Slave(self)
+        self.frames = 0  # requests of its own that it has seen
+        self.slave, self.front = Slave(self), Front(self)
         self._second: list[Measurement] = []
         self.powered = True
         self._turning_ns = 0  # for how long L1–N has been too low while powered, or high enough while not
@@ -207,7 +184,7 @@ class Meter:
         """Show the second that has passed (decision 31); a meter that has just started shows nothing yet."""
         if self.powered and any(m.whole.any() for m in self._second):
             self.live = combine(self._second, self.model)
-            self.live[_CT_COLUMNS] *= self.ratio
+            self.live[CT_COLUMNS] *= self.ratio
             self._second = []
             self.changes += 1
 
@@ -298,7 +275,7 @@ class Meter:
 
     def scale_currents(self, factor: float) -> None:
         """Show currents and powers of another CT ratio, until the next second brings its own."""
-        self.live[_CT_COLUMNS] *= factor
+        self.live[CT_COLUMNS] *= factor
 
     def exact(self, symbol: str) -> int:
         """Return a counted quantity as an integer: energies in µWh, µvarh or µVAh, hours in ns, demand in secondary mW."""
@@ -311,13 +288,12 @@ class Meter:
     @property
     def missing(self) -> tuple[str, ...]:
         """Phases without voltage, of L1 L2 L3 (decision 17); none before there is a measurement."""
-        volts = self.live[V_PHASES]
-        if self.settings["wires"] == 3:  # the highest voltage lies opposite a dead terminal
-            u12, u23, u31 = (float(u) for u in self.live[U_PAIRS])
-            opposite = {"L3": u12, "L1": u23, "L2": u31}
-            dead = max(opposite, key=lambda phase: opposite[phase])
-            return (dead,) if min(u12, u23, u31) < DEAD_TERMINAL * opposite[dead] else ()
-        return tuple(f"L{k}" for k, v in enumerate(volts, 1) if v < self.model.missing_below * self.model.un)
+        return missing_phases(self.live, self.model, int(self.settings["wires"]))
+
+    @property
+    def pulses(self) -> int:
+        """How many pulses the output has given."""
+        return int(self.row[Layout.pulses])
 
     def runs(self, partial: str) -> bool:
         """Tell whether a partial counts."""
@@ -346,6 +322,21 @@ class Meter:
         if commands:
             self.changes += 1
         return None
+
+    # the front panel
+
+    def press(self, key: Key, times: int = 1) -> None:
+        """Press a key shortly, or several at once (`Key.UP | Key.ENTER`); line time goes on by 0.2 s each time."""
+        self.front.press(key, times)
+
+    def hold(self, key: Key, seconds: float) -> None:
+        """Hold a key, or several at once, then let go."""
+        self.front.hold(key, round(seconds * 1e9))
+
+    @property
+    def lcd(self) -> str:
+        """What the LCD shows: `MENU | SCOPE SIGNS | DIGITS UNIT | SEQUENCE SYMBOLS`; "" without power."""
+        return self.front.lcd.text
 
     # the bus
 

@@ -50,6 +50,20 @@ E44: Final = Model("E44", "4850 3066", True, "Countis E44")
 MODELS: Final = {model.name: model for model in (E43, E44)}
 
 
+@dataclass(frozen=True, slots=True)
+class Firmware:
+    """What the device says it runs (manual §10.8, decision 28); the host hands in what is installed.
+
+    cs1, cs2: checksums of the metrological files and of all others. malfunction: cs1 is not the one that was recorded.
+    """
+
+    version: tuple[int, int, int] = (0, 1, 0)
+    built: tuple[int, int, int] = (2026, 11, 23)
+    cs1: int = 0
+    cs2: int = 0
+    malfunction: bool = False
+
+
 def pulse_weight(ct_primary: int, ct_secondary: int) -> int:
     """Return the weight of one output pulse in Wh, by floor(primary / secondary), at least 1 (§13, decision 33)."""
     ratio = max(1, ct_primary // ct_secondary)

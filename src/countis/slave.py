@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import calendar
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -39,14 +38,6 @@ _TOTAL_BITS: Final = {0x01: "par.Ea+", 0x02: "par.Er+", 0x04: "par.Eap", 0x08: "
 _CURVE_AT: Final = int(words.PLACE[words.ADDRESS["curve.count"]])
 _RECORD_WORDS: Final = 4
 TARIFF_ADDRESS: Final = words.ADDRESS["cmd.tariff"]  # the one register that takes a broadcast (manual §8.3)
-
-
-@dataclass(frozen=True, slots=True)
-class Firmware:
-    """Versions the identity block shows; the host hands in what is installed."""
-
-    version: tuple[int, int, int] = (0, 1, 0)
-    built: tuple[int, int, int] = (2026, 11, 23)
 
 
 def identity(meter: Meter) -> dict[str, Value]:
@@ -104,12 +95,14 @@ class Slave:
         except Malformed:
             return
         if parsed.values and parsed.address == TARIFF_ADDRESS and parsed.count == 1:
+            self._meter.frames += 1
             self._write(parsed)
 
     def pdu(self, request: bytes) -> bytes:
         """Answer one request; always a well-formed reply, but b"" to no bytes at all, and without power."""
         if not request or not self._meter.powered:
             return b""
+        self._meter.frames += 1
         try:
             parsed = pdu.parse_request(request)
         except Malformed as error:

@@ -23,6 +23,7 @@ import uvloop
 
 from countis.commands import SetClock, SetSetting
 from countis.errors import MemoryImageError, SettingError
+from countis.firmware import installed
 from countis.host.console import greeting, show, status
 from countis.host.memory_file import MemoryFile
 from countis.host.ports import Desk, RtuTcpPort, SerialPort, TcpPort, listen
@@ -64,11 +65,11 @@ def meter_of(memory: MemoryFile, model: Model | None, default: Model) -> tuple[M
     """Return the meter of a memory, as it is now, or a new one; and whether it was stored. MemoryImageError."""
     image = memory.read()
     if image is None:
-        meter = Meter(model or default)
+        meter = Meter(model or default, firmware=installed())
         meter.apply([*(SetSetting(symbol, value) for symbol, value in _NEW_CT.items()), SetClock(local_seconds())])
         return meter, False
     try:
-        meter = Meter.load(image)
+        meter = Meter.load(image, firmware=installed())
     except MemoryImageError as error:
         raise MemoryImageError(f"{memory.path}: {error}") from None
     if model is not None and meter.model is not model:

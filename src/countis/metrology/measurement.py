@@ -38,6 +38,10 @@ U, V, I, IN, P, Q, S, PF, F, SEQUENCE = (LIVE_COLUMN[s] for s in ("U", "V", "I",
 _SQUARED: Final = [*range(U_PAIRS.start, U_PAIRS.stop), *range(V_PHASES.start, V_PHASES.stop),
                    *range(I_PHASES.start, I_PHASES.stop), IN]  # fmt: skip
 _AVERAGED: Final = [*range(P_PHASES.start, P_PHASES.stop), *range(Q_PHASES.start, Q_PHASES.stop)]
+CT_COLUMNS: Final = [*range(I_PHASES.start, I_PHASES.stop), I, IN, *(
+    column for n, phases in ((P, P_PHASES), (Q, Q_PHASES), (S, S_PHASES)) for column in (n, *range(phases.start, phases.stop))
+)]  # fmt: skip
+"""Columns that are shown times the CT ratio."""
 
 # Below this share of S the sign of Q says nothing about lead or lag: PF is 1.000 either way. Assumed.
 _SQRT2: Final = 2.0**0.5
@@ -103,6 +107,16 @@ class Measurement:
     def total_ns(self) -> int:
         """How long all windows last."""
         return int(self.ns.sum())
+
+
+def missing_phases(live: NDArray[np.float64], model: Model, wires: int) -> tuple[str, ...]:
+    """Return the phases without voltage in the live values of a second, of L1 L2 L3 (decision 17)."""
+    if wires == 3:  # the highest voltage lies opposite a dead terminal
+        u12, u23, u31 = (float(u) for u in live[U_PAIRS])
+        opposite = {"L3": u12, "L1": u23, "L2": u31}
+        dead = max(opposite, key=lambda phase: opposite[phase])
+        return (dead,) if min(u12, u23, u31) < DEAD_TERMINAL * opposite[dead] else ()
+    return tuple(f"L{k}" for k, v in enumerate(live[V_PHASES], 1) if v < model.missing_below * model.un)
 
 
 def supply_share(live: Floats, model: Model) -> Floats:

@@ -1,0 +1,1 @@
+"""The front panel as a pure reducer over data: menus, gestures, digits, frames."""
