@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-slow lint bench size clean cs1 docs/trace.md
+.PHONY: run test test-slow lint bench bench-page size clean cs1 axe docs/trace.md docs/menus.md docs/images
 
 run: .venv/run.stamp
 	@.venv/bin/countis run $(ARGS)
@@ -22,6 +22,9 @@ lint: .venv/dev.stamp
 bench: .venv/bench.stamp
 	@.venv/bin/python bench/run.py bench.json
 
+bench-page: .venv/dev.stamp
+	@.venv/bin/python bench/page.py
+
 size: .venv/run.stamp
 	@.venv/bin/python tests/size.py
 
@@ -35,6 +38,12 @@ docs/registers.md: .venv/run.stamp src/countis/modbus/tables.py
 
 docs/trace.md: .venv/dev.stamp
 	@.venv/bin/python tests/trace_document.py
+
+docs/menus.md: .venv/dev.stamp
+	@.venv/bin/python tests/menus_document.py
+
+docs/images: .venv/dev.stamp
+	@PYTHONPATH=tests .venv/bin/python tests/pictures.py
 
 .venv/run.stamp: requirements/run.txt pyproject.toml
 	@echo "setting up .venv (once)"
@@ -52,6 +61,13 @@ docs/trace.md: .venv/dev.stamp
 .venv/bench.stamp: .venv/dev.stamp requirements/bench.txt
 	@echo "adding the peers of the bench to .venv (once)"
 	@$(PIP) install --require-hashes -r requirements/bench.txt
+	@touch $@
+
+# axe-core, for the tests of the page; they are skipped by name where it or Chromium is absent.
+axe: .venv/axe.stamp
+
+.venv/axe.stamp: .venv/run.stamp tests/web/package-lock.json
+	@mkdir -p .venv/web && cp tests/web/package*.json .venv/web && npm ci --prefix .venv/web --no-audit --no-fund --silent
 	@touch $@
 
 clean:

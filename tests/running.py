@@ -35,7 +35,8 @@ def start(folder: Path, *flags: str, command: tuple[str, ...] = (COMMAND,)) -> R
     folder.mkdir(parents=True, exist_ok=True)
     ready_file = folder / "ready.json"
     ready_file.unlink(missing_ok=True)
-    base = (*command, "run", "--data", str(folder / "data"), "--ready-file", str(ready_file), "--tcp", "127.0.0.1:0")
+    base = (*command, "run", "--data", str(folder / "data"), "--ready-file", str(ready_file), "--tcp", "127.0.0.1:0",
+            "--web", "127.0.0.1:0")
     began = time.monotonic()
     process = subprocess.Popen((*base, *flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not ready_file.exists():
@@ -62,7 +63,7 @@ def countis_run(folder: Path, *flags: str) -> Iterator[Running]:
         yield running
     finally:
         code, _, err = stop(running)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, ""), err
 
 
 def command(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import menus_document as menus
 import pytest
 import trace_document as trace
 from running import command
@@ -24,6 +25,10 @@ DECISIONS = ROOT / "docs" / "decisions"
 def test_the_table_of_registers_is_current() -> None:
     text = (ROOT / "docs" / "registers.md").read_text()
     assert text.endswith(command("map", "--format", "md").stdout), "make docs/registers.md writes it anew"
+
+
+def test_the_menus_are_current() -> None:
+    assert (ROOT / "docs" / "menus.md").read_text() == menus.document(), "make docs/menus.md writes it anew"
 
 
 def test_the_trace_is_current_and_names_what_is_there() -> None:

@@ -101,8 +101,6 @@ def _run(args: argparse.Namespace) -> int:
         raise _Usage("run: --supply and --recording exclude each other (allowed: one of them)")
     if not (math.isfinite(args.speed) and 0.0 < args.speed <= 1000.0):
         raise _Usage(f"--speed: {args.speed:g} is not possible (allowed: above 0, up to 1000)")
-    if args.web != "none":
-        _endpoint(args.web, "--web")
     model = MODELS[args.model] if args.model is not None else None
     options = Options(
         model=model,
@@ -111,6 +109,8 @@ def _run(args: argparse.Namespace) -> int:
         serial=None if args.serial == "none" else args.serial,
         tcp=_endpoint(args.tcp, "--tcp"),
         rtu_tcp=_endpoint(args.rtu_tcp, "--rtu-tcp"),
+        web=_endpoint(args.web, "--web"),
+        token=args.token,
         supply=Path(args.supply) if args.supply is not None else None,
         recording=args.recording,
         raw=_raw(args),
@@ -216,6 +216,12 @@ def _typetest(args: argparse.Namespace) -> int:
                     **{name: Path(text) if text is not None else None for name, text in files.items()})  # fmt: skip
 
 
+def _panel(args: argparse.Namespace) -> int:
+    from countis.host.terminal import run as panel  # loads textual, which the other commands need not wait for
+
+    return panel(args.url, args.address, args.token)
+
+
 def _folder(args: argparse.Namespace, model: Model | None) -> Path:
     """Return the folder of the memory that the flags name."""
     return Path(args.data) if args.data is not None else _state_folder() / (model or E44).name
@@ -261,7 +267,8 @@ def _add_run(commands: Any) -> None:
     p.add_argument("--serial", default="pty", metavar="pty|PATH|none", help="RTU on a pty (default) or a serial device")
     p.add_argument("--tcp", default="127.0.0.1:1502", metavar="HOST:PORT|none", help="Modbus TCP; default %(default)s")
     p.add_argument("--rtu-tcp", default="none", metavar="HOST:PORT|none", help="RTU over TCP; default none")
-    p.add_argument("--web", default="127.0.0.1:8044", metavar="HOST:PORT|none", help="web page; accepted, not served yet")
+    p.add_argument("--web", default="127.0.0.1:8044", metavar="HOST:PORT|none", help="its page; default %(default)s")
+    p.add_argument("--token", metavar="T", help="what the page asks for; needed where --web is no loopback address")
     p.add_argument("--supply", metavar="FILE.toml", help="what the meter is wired to; default: a small workshop with a PV roof")
     p.add_argument(
         "--recording",
@@ -274,11 +281,20 @@ def _add_run(commands: Any) -> None:
     p.set_defaults(call=_run)
 
 
+def _add_panel(commands: Any) -> None:
+    p = commands.add_parser("panel", help="LCD, keys and values of a running meter, in a terminal")
+    p.add_argument("url", nargs="?", default="http://127.0.0.1:8044", metavar="URL", help="of its page; default %(default)s")
+    p.add_argument("--address", type=int, metavar="N", help="which meter of that page; default: the first")
+    p.add_argument("--token", metavar="T", help="what the page asks for, where it does")
+    p.set_defaults(call=_panel)
+
+
 def _parser() -> _Parser:
     parser = _Parser(prog="countis", description="The COUNTIS E43/E44 energy meter in software.")
     parser.add_argument("--version", action="version", version=f"countis {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     _add_run(commands)
+    _add_panel(commands)
     p = commands.add_parser("read", help="read a meter by symbol, real or virtual")
     p.add_argument("target", help="device path, tcp://HOST:PORT or rtu+tcp://HOST:PORT")
     p.add_argument("address", type=int, help="slave address")

@@ -46,7 +46,8 @@ class Front:
                 self.panel.pulse_until > now, self.panel.test_until > now)  # fmt: skip
         if self._drawn is None or self._drawn[0] != seen:
             self._drawn = seen, draw(self.panel, self._meter, now)
-        return replace(self._drawn[1], phase=phase(now))
+        drawn = self._drawn[1]
+        return replace(drawn, phase=phase(now)) if drawn.flashing else drawn
 
     @property
     def now(self) -> int:

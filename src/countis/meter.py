@@ -288,7 +288,8 @@ class Meter:
     @property
     def missing(self) -> tuple[str, ...]:
         """Phases without voltage, of L1 L2 L3 (decision 17); none before there is a measurement."""
-        return missing_phases(self.live, self.model, int(self.settings["wires"]))
+        newest = self._second[-1].live[-1] if self._second else self.live
+        return missing_phases(newest, self.model, int(self.settings["wires"]))
 
     @property
     def pulses(self) -> int:

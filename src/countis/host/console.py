@@ -59,6 +59,8 @@ def greeting(meter: Meter, ports: Mapping[str, str | None], memory: Path, change
     clock = (_EPOCH + timedelta(seconds=meter.clock)).strftime("%Y-%m-%d %H:%M")
     lines = [f"countis {meter.model.name}, address {address}, CT {s['ct_primary']}/{s['ct_secondary']}, clock {clock}"]
     lines += [f"  memory   {memory}", *(f"  changed  {text}" for text in changed)]
+    if ports["web"] is not None:
+        lines.append(f"  page     http://{ports['web']}/")
     if (serial := ports["serial"]) is not None:
         lines.append(f"  RTU      {serial}  {baud} 8{s['parity']}{s['stop_bits']}, {what}")
         lines.append(f"mbpoll -m rtu -a {address} -b {baud} -P {parity} {read} {serial}")

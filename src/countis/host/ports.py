@@ -9,9 +9,11 @@ import asyncio
 import os
 import select
 import threading
+import time
 import tty
+from collections import deque
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import serial
 
@@ -23,6 +25,16 @@ _ANY_UNIT: Final = (0, 255)  # reach a single meter, whatever its address (decis
 _WAKE: Final = 0.2  # s between looks at whether to stop, on a quiet line
 _CHUNK: Final = 4096
 _AT_HAND: Final = 1000  # replies at most; a master asks for a few over and over
+
+
+class Exchange(NamedTuple):
+    """A request and its reply, both without their envelope: Unix time, port, unit, bytes."""
+
+    time: float
+    port: str
+    unit: int
+    request: bytes
+    reply: bytes
 
 
 class Desk:
@@ -38,12 +50,16 @@ class Desk:
         self._replies: dict[bytes, bytes] = {}  # request -> reply, both without the transaction
         self._moment = -1  # meter.changes when they were worked out
         self.troubles: list[str] = []  # ports that are gone, for the status line
+        self.heard: deque[Exchange] | None = None  # what was said, while somebody listens
 
     def rtu(self, frame: bytes) -> bytes:
         """Answer an RTU frame."""
         with self.lock:
             self._worked_out += 1
-            return self.meter.rtu(frame)
+            reply = self.meter.rtu(frame)
+        if self.heard is not None:
+            self.heard.append(Exchange(time.time(), "RTU", frame[0], frame[1:-2], reply[1:-2]))
+        return reply
 
     def tcp(self, envelope: tcp.Envelope) -> bytes:
         """Answer a TCP request; another unit, or a meter without power, gets what a gateway would say."""
@@ -59,6 +75,8 @@ class Desk:
         whole = tcp.wrap(envelope.transaction, envelope.unit, reply)
         if envelope.pdu[0] == pdu.READ:
             self._replies[tcp.wrap(0, envelope.unit, envelope.pdu)[2:]] = whole[2:]
+        if self.heard is not None:
+            self.heard.append(Exchange(time.time(), "TCP", envelope.unit, envelope.pdu, reply))
         return whole
 
     def at_hand(self, request: bytes) -> bytes | None:
@@ -67,6 +85,9 @@ class Desk:
         if reply is None or self._moment != self.meter.changes:
             return None
         self._given_out += 1
+        self.meter.frames += 1
+        if self.heard is not None:
+            self.heard.append(Exchange(time.time(), "TCP", request[6], request[7:], reply[5:]))
         return request[:2] + reply
 
     @property

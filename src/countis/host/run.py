@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 import uvloop
 
@@ -25,10 +25,13 @@ from countis.commands import SetClock, SetSetting
 from countis.errors import MemoryImageError, SettingError
 from countis.firmware import installed
 from countis.host.console import greeting, show, status
+from countis.host.guard import is_local
 from countis.host.memory_file import MemoryFile
 from countis.host.ports import Desk, RtuTcpPort, SerialPort, TcpPort, listen
 from countis.host.runner import Runner
-from countis.host.sources import Raw, Source, open_source
+from countis.host.sources import DEFAULT, Raw, Source, open_source, supply_document
+from countis.host.station import Station
+from countis.host.web import serving
 from countis.meter import Meter
 from countis.models import Model
 from countis.settings import Value
@@ -48,6 +51,8 @@ class Options:
     serial: str | None
     tcp: tuple[str, int] | None
     rtu_tcp: tuple[str, int] | None
+    web: tuple[str, int] | None
+    token: str | None
     supply: Path | None
     recording: str | None
     raw: Raw
@@ -112,7 +117,7 @@ async def serve(options: Options, default: Model, out: TextIO | None) -> int:
     asked = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    with contextlib.ExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
         memory = MemoryFile(options.data)
         stack.callback(memory.close)
         if options.ready_file is not None:
@@ -125,6 +130,7 @@ async def serve(options: Options, default: Model, out: TextIO | None) -> int:
         line = SerialPort(desk, options.serial) if options.serial is not None else None
         if line is not None:
             stack.callback(line.close)
+        web = await _open_web(stack, options, Station(runner, desk, *_wired(options)))
         if memory.exists():
             memory.write(meter.writes())
         else:
@@ -134,7 +140,7 @@ async def serve(options: Options, default: Model, out: TextIO | None) -> int:
         runner.start()
         stack.callback(runner.stop)
         await _until_ready(runner, asked, _STREAM_PATIENCE if options.recording == "-" else math.inf)
-        ports = {"serial": line.name if line else None, "tcp": tcp, "rtu_tcp": rtu_tcp, "web": None}
+        ports = {"serial": line.name if line else None, "tcp": tcp, "rtu_tcp": rtu_tcp, "web": web}
         if runner.failure is None and not asked.is_set():
             print(greeting(meter, ports, memory.path, changed), file=out, flush=True)
             if options.ready_file is not None:
@@ -148,9 +154,25 @@ async def serve(options: Options, default: Model, out: TextIO | None) -> int:
     return 0
 
 
-async def _open(
-    stack: contextlib.ExitStack, kind: Callable[[Desk], asyncio.Protocol], desk: Desk, at: tuple[str, int] | None, option: str
-) -> str | None:
+def _wired(options: Options) -> tuple[dict[str, Any] | None, str]:
+    """Return the document of the supply, None for a recording, and what it is called."""
+    if options.recording is not None:
+        return None, "standard input" if options.recording == "-" else Path(options.recording).name
+    return supply_document(options.supply), options.supply.name if options.supply is not None else DEFAULT
+
+
+async def _open_web(stack: contextlib.AsyncExitStack, options: Options, station: Station) -> str | None:
+    """Serve the page, if it is wanted; SettingError where others than this machine could reach it without a token."""
+    if options.web is None:
+        return None
+    host, port = options.web
+    if options.token is None and not is_local(host):
+        raise SettingError(f"--web {host}:{port}: reached from elsewhere (allowed: 127.0.0.1, localhost, or with --token)")
+    return await stack.enter_async_context(serving([station], host, port, options.token))
+
+
+async def _open(stack: contextlib.AsyncExitStack, kind: Callable[[Desk], asyncio.Protocol], desk: Desk,
+                at: tuple[str, int] | None, option: str) -> str | None:  # fmt: skip
     """Open a TCP port, if it is wanted; return where it is."""
     if at is None:
         return None

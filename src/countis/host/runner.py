@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
+
+from numpy.typing import NDArray
 
 from countis.host.memory_file import MemoryFile
 from countis.host.sources import Source
-from countis.meter import Meter
+from countis.meter import Event, Meter, RecordWritten
+from countis.supply.source import Supply
 
 _SLICE: Final = 0.05  # s of host time between feeds
+_BRIEF: Final = 0.01  # s of host time between feeds at least
 _SYNC: Final = 0.25  # s of host time between syncs of the memory
 _PIECE: Final = 1600  # samples fed under the lock at once, so that no request waits long
 _BEHIND: Final = 2.0  # s of host time the meter may be late before it lets the rest go
 _HEAD_START: Final = 2.5  # s of signal at most that are fed at once, so that there is something to read
 _STALE: Final = 2.0  # s without samples after which it is said
+_LATEST: Final = 4  # blocks of samples that are kept for whoever looks
+_LIGHTS: Final = 64  # flashes and pulses that are kept
 _JOIN: Final = 0.5  # s to wait for the thread at the end; it may hang on standard input
 
 
@@ -34,6 +41,9 @@ class Runner:
         self.failure: BaseException | None = None
         self.ended = False  # the source has come to its end
         self.reached = speed  # the speed that is kept
+        self.latest: deque[NDArray[Any]] = deque(maxlen=_LATEST)  # the last samples
+        self.lights: deque[tuple[str, float]] = deque(maxlen=_LIGHTS)  # output and monotonic time of flashes and pulses
+        self._wanted: Source | None = None  # what to be fed from instead
         self._last = time.monotonic()
         self._volts = source.tariff_volts
         self._threads = [threading.Thread(target=self._guarded, args=(work,), name=name, daemon=True)
@@ -43,6 +53,10 @@ class Runner:
         """Begin to feed."""
         for thread in self._threads:
             thread.start()
+
+    def change(self, source: Source) -> None:
+        """Feed from another source as soon as may be; a supply goes on where the last one stood in its cycle."""
+        self._wanted = source
 
     def stop(self) -> None:
         """Stop feeding, count the open window and save; nothing is written after a failure."""
@@ -93,10 +107,12 @@ class Runner:
 
         A machine that cannot keep up runs slower instead of ever later.
         """
-        rate = self.speed * self.meter.rate
-        origin, fed = time.monotonic(), 0
+        rate, origin, fed = 0.0, 0.0, 0
         while not self.stopped.is_set():
+            self._take_wanted()
             now = time.monotonic()
+            if rate != self.speed * self.meter.rate:
+                rate, origin, fed = self.speed * self.meter.rate, now, 0
             due = int((now - origin) * rate) - fed
             if due > _BEHIND * rate:
                 origin += due / rate - _SLICE
@@ -106,7 +122,8 @@ class Runner:
             fed += max(0, due)
             spent = time.monotonic() - now
             self.reached = self.speed if spent < _SLICE else due / self.meter.rate / spent
-            self.stopped.wait(max(0.0, _SLICE - spent))
+            stroke = origin + (fed + (1.0 - self.meter.now / 1e9 % 1.0) * self.meter.rate) / rate  # the second is shown on time
+            self.stopped.wait(max(0.0, min(now + _SLICE, max(stroke, now + _BRIEF)) - now - spent))
         return True
 
     def _feed(self, count: int) -> bool:
@@ -119,10 +136,34 @@ class Runner:
                 if self.source.tariff_volts != self._volts:
                     self._volts = self.source.tariff_volts
                     self.meter.tariff_input(self._volts)
-                self.meter.feed(block)
+                events = self.meter.feed(block)
+            self.latest.append(block)
+            self._show(events)
             self._last = time.monotonic()
             count -= len(block)
         return True
+
+    def _take_wanted(self) -> None:
+        """Go over to the source that was asked for."""
+        wanted, self._wanted = self._wanted, None
+        if wanted is None:
+            return
+        if isinstance(wanted, Supply) and isinstance(self.source, Supply) and wanted.rate == self.source.rate:
+            self.source.follow(wanted)
+            return
+        with self.lock:
+            self.source = wanted
+            if wanted.rate != self.meter.rate:
+                self._show(self.meter.set_rate(wanted.rate))
+        self.latest.clear()
+
+    def _show(self, events: list[Event]) -> None:
+        """Keep when flashes and pulses happened, in host time."""
+        now = time.monotonic()
+        for event in events:
+            if not isinstance(event, RecordWritten):
+                ago = (self.meter.now - event.on[-_LIGHTS:]) / 1e9 / self.speed
+                self.lights.extend((event.output, now - float(seconds)) for seconds in ago)
 
     def _sync(self) -> None:
         """Write what has changed; the meter goes on meanwhile."""

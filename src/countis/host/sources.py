@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from countis.errors import SupplyError
 from countis.meter import Source as Samples
@@ -45,12 +46,19 @@ def read_text(path: Path) -> str:
         raise SupplyError(f"{path}: byte {error.start} is not UTF-8 (allowed: UTF-8 text)") from None
 
 
+def _supply_text(path: Path | None) -> str:
+    return resources.files("countis.supply").joinpath(DEFAULT).read_text("utf-8") if path is None else read_text(path)
+
+
 def supply_plan(path: Path | None) -> SupplyPlan:
     """Read a supply file, or the workshop that comes with the package."""
-    if path is None:
-        text = resources.files("countis.supply").joinpath(DEFAULT).read_text("utf-8")
-        return read_supply(text, DEFAULT)
-    return read_supply(read_text(path), str(path))
+    return read_supply(_supply_text(path), DEFAULT if path is None else str(path))
+
+
+def supply_document(path: Path | None) -> dict[str, Any] | None:
+    """Return the tables of a supply file that was read already; None where it is a recording."""
+    document = tomllib.loads(_supply_text(path))
+    return None if "recording" in document else document
 
 
 @dataclass(frozen=True, slots=True)

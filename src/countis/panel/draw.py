@@ -49,7 +49,7 @@ def draw(panel: Panel, view: View, now: int) -> LcdFrame:
               "fault": view.firmware.malfunction}  # fmt: skip
     signs |= {name for name, lit in states.items() if lit}
     return LcdFrame(frame.menu, frame.code, frame.digits, frame.units, frozenset(signs), frozenset(flashing),
-                    phase(now), panel.light_until > now)  # fmt: skip
+                    phase(now) or not flashing, panel.light_until > now)  # fmt: skip
 
 
 def _page(page: Page, view: View, menu: str, code: str = "") -> LcdFrame:

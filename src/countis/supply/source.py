@@ -110,6 +110,16 @@ class Supply:
             self.position += n
         return out
 
+    def follow(self, other: Supply) -> None:
+        """Play the states of another supply of the same rate from here on, with no step in the phase of the network."""
+        here = self._segments[self._current]
+        turns = here.turns + (self.position - here.start) * here.cycles
+        for segment in other._segments:
+            segment.start += self.position
+            segment.turns = (segment.turns + turns) % 1.0
+        self._segments, self._current = other._segments, 0
+        self.seed = other.seed
+
     def _ends(self, at: int) -> int:
         """Return the sample before which nothing changes."""
         segment = self._segments[self._current]

@@ -1,0 +1,144 @@
+"""Who may ask the page's server for what, before any route is reached.
+
+Rule: refused with a status and one line. Without a token the server is for this machine alone: the name it is asked by must be
+an address or localhost, so that no foreign page can reach it under a name of its own.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import time
+from collections import deque
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+COOKIE: Final = "countis_token"
+MAX_BODY: Final = 65_536
+CHANGES_PER_SECOND: Final = 20
+_READING: Final = ("GET", "HEAD", "OPTIONS")
+_OPEN: Final = ("/login", "/healthz", "/readyz", "/static/page.css")
+_HEADERS: Final = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-cache",
+}
+_LOGIN: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>countis</title><link rel="stylesheet" href="/static/page.css"></head>
+<body><main class="login"><h1>countis</h1><form method="post" action="/login">
+<label>Token <input type="password" name="token" autocomplete="current-password" required></label>
+<button>Open</button></form></main></body></html>
+"""
+
+
+def is_local(host: str) -> bool:
+    """Tell whether a host is this machine's loopback."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return True
+
+
+class Allowance:
+    """So many state changes a second for each client."""
+
+    def __init__(self, per_second: int = CHANGES_PER_SECOND) -> None:
+        self._most = per_second
+        self._seen: dict[str, deque[float]] = {}
+
+    def spend(self, client: str, now: float) -> bool:
+        """Take one; False when none is left in this second."""
+        if len(self._seen) > 1000:  # clients that are gone
+            self._seen = {name: times for name, times in self._seen.items() if times and now - times[-1] < 1.0}
+        times = self._seen.setdefault(client, deque())
+        while times and now - times[0] >= 1.0:
+            times.popleft()
+        if len(times) >= self._most:
+            return False
+        times.append(now)
+        return True
+
+
+class Guard:
+    """Middleware: host, token, origin, rate; and the headers of every answer."""
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        self._app, self._token = app, token
+        self._allowance = Allowance()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a refusal, or hand on."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope, Headers(scope=scope))
+        if scope["type"] == "websocket":
+            if refusal is None:
+                await self._app(scope, receive, send)
+            else:
+                await WebSocket(scope, receive, send).send_denial_response(refusal)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        await (self._app if refusal is None else refusal)(scope, receive, with_headers)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        """Return what is answered instead, None where the request may pass."""
+        host = headers.get("host", "")
+        name = urlsplit(f"//{host}").hostname or ""
+        if self._token is None and not _is_address(name):
+            return line(f"host {name[:60]!r}: not this server (allowed: an address or localhost; others with --token)", 400)
+        if self._token is not None and scope["path"] not in _OPEN and not self._knows(headers):
+            wants_page = scope["type"] == "http" and "text/html" in headers.get("accept", "")
+            return HTMLResponse(_LOGIN, 401) if wants_page else line("token: missing or wrong", 401)
+        changes = scope["type"] == "websocket" or scope["method"] not in _READING
+        if not changes:
+            return None
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            return line(f"origin {origin[:60]!r}: not this page", 403)
+        client = (scope.get("client") or ("", 0))[0]
+        if scope["type"] == "http" and not self._allowance.spend(client, time.monotonic()):
+            return line(f"too many changes (allowed: {CHANGES_PER_SECOND} a second)", 429)
+        return None
+
+    def _knows(self, headers: Headers) -> bool:
+        """Tell whether a request carries the token, in a header or a cookie."""
+        given = headers.get("authorization", "").removeprefix("Bearer ") or cookie_parser(headers.get("cookie", "")).get(COOKIE)
+        return matches(self._token, given or "")
+
+
+def matches(token: str | None, given: str) -> bool:
+    """Compare with the token in constant time; without a token nothing does."""
+    return token is not None and hmac.compare_digest(given.encode(), token.encode())
+
+
+def line(text: str, status: int) -> Response:
+    """Return a refusal: one line of text."""
+    return PlainTextResponse(" ".join(text.split()) + "\n", status)

@@ -1,0 +1,63 @@
+// What is said on the meter's ports: each frame a line, newest at the top.
+
+const MOST = 200;
+
+const clock = (seconds) => {
+  const time = new Date(seconds * 1000);
+  return `${time.toLocaleTimeString("en-GB")}.${String(time.getMilliseconds()).padStart(3, "0")}`;
+};
+
+function written([symbol, value]) {
+  if (value === null) return symbol;
+  return `${symbol}=${typeof value === "number" ? +value.toPrecision(9) : value}`;
+}
+
+export class Monitor {
+  constructor(body, about, pause, clear) {
+    [this.body, this.about, this.paused, this.seen] = [body, about, false, 0];
+    pause.addEventListener("click", () => {
+      this.paused = !this.paused;
+      pause.setAttribute("aria-pressed", String(this.paused));
+    });
+    clear.addEventListener("click", () => { this.body.replaceChildren(); this.seen = 0; this.count(); });
+    this.count();
+  }
+
+  count() {
+    this.about.textContent = this.seen ? `${this.seen} frames` : "no frame yet: connect a master to see what it says";
+  }
+
+  show(frames) {
+    for (const frame of frames) this.seen += frame.skipped ? 2 * frame.skipped : 1;
+    this.count();
+    if (this.paused) return;
+    for (const frame of frames) this.body.prepend(frame.skipped ? this.skipped(frame) : this.line(frame));
+    while (this.body.children.length > MOST) this.body.lastChild.remove();
+  }
+
+  skipped(frame) {
+    const row = document.createElement("tr");
+    const cell = document.createElement("td");
+    cell.colSpan = 6;
+    cell.className = "about";
+    cell.textContent = `${frame.skipped} more exchanges in between`;
+    row.append(cell);
+    return row;
+  }
+
+  line(frame) {
+    const row = document.createElement("tr");
+    row.className = frame.exception === null ? frame.direction : "exception";
+    const values = frame.direction === "request" && frame.function === 3 ? frame.values.map(([symbol]) => symbol).join(" ")
+      : frame.values.map(written).join("  ");
+    const texts = [clock(frame.time), frame.port, frame.unit, frame.direction === "request" ? "→ request" : "← reply", `FC${frame.function}`,
+      values ? `${frame.text}: ${values}` : frame.text];
+    for (const text of texts) {
+      const cell = document.createElement("td");
+      cell.textContent = text;
+      row.append(cell);
+    }
+    row.title = frame.bytes;
+    return row;
+  }
+}
