@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 
 from countis import E43, E44, Meter, SetClock, SetSetting
 from countis.errors import MemoryImageError, SupplyError
-from countis.host import runner as runner_module
+from countis.host import feeder as feeder_module
 from countis.host.console import greeting, show, status
+from countis.host.desk import Desk, Hub
+from countis.host.feeder import Feeder
 from countis.host.memory_file import MemoryFile
-from countis.host.ports import Desk, RtuTcpPort, TcpPort, listen
+from countis.host.ports import RtuTcpPort, TcpPort, TcpServer
 from countis.host.runner import Runner
 from countis.host.sources import Source
 from countis.modbus import rtu
@@ -68,10 +70,14 @@ def running(source: Source, memory: MemoryFile, speed: float = 20.0) -> Runner:
     """A meter that is fed from a source, once there is something to read or the source is at its end."""
     meter = Meter(E44)
     memory.create(meter.save())
-    runner = Runner(meter, source, memory, speed)
+    runner = Runner([(Feeder(meter, source, speed), memory)])
     runner.start()
     until(lambda: runner.ready.is_set() or runner.stopped.is_set())
     return runner
+
+
+def fed_by(runner: Runner) -> Feeder:
+    return runner.owned[0][0]
 
 
 def until(true: Callable[[], bool], patience: float = 60.0) -> None:
@@ -94,25 +100,25 @@ def counted(meter: Meter) -> list[int]:
 
 def test_a_second_at_speed_20_is_20_seconds_of_the_meter(memory: MemoryFile) -> None:
     runner = running(three_phase(230, 1.0), memory)
-    began, before = time.monotonic(), runner.meter.now
+    began, before = time.monotonic(), fed_by(runner).meter.now
     time.sleep(1.0)
     runner.stop()
-    took, passed = time.monotonic() - began, (runner.meter.now - before) / 1e9
+    took, passed = time.monotonic() - began, (fed_by(runner).meter.now - before) / 1e9
     assert 20 - 5 <= passed <= 20 * took + 1
-    hours = runner.meter["hours.T1"]
+    hours = fed_by(runner).meter["hours.T1"]
     assert isinstance(hours, float)
-    assert hours * 3600 == pytest.approx(runner.meter.now / 1e9, abs=0.3)  # the first cycle finds the frequency
-    assert runner.meter["Ea+"] == pytest.approx(690 * hours, rel=1e-4)
+    assert hours * 3600 == pytest.approx(fed_by(runner).meter.now / 1e9, abs=0.3)  # the first cycle finds the frequency
+    assert fed_by(runner).meter["Ea+"] == pytest.approx(690 * hours, rel=1e-4)
     assert (runner.failure, runner.ended) == (None, False)
-    assert counted(saved(memory)) == counted(runner.meter)
+    assert counted(saved(memory)) == counted(fed_by(runner).meter)
 
 
 def test_stop_may_be_called_again_while_the_memory_is_held(memory: MemoryFile) -> None:
     runner = running(Tape(), memory)
     runner.stop()
-    once = counted(runner.meter)
+    once = counted(fed_by(runner).meter)
     runner.stop()
-    assert counted(saved(memory)) == counted(runner.meter) == once
+    assert counted(saved(memory)) == counted(fed_by(runner).meter) == once
 
 
 def fail() -> None:
@@ -138,12 +144,12 @@ def test_a_source_that_ends_is_counted_to_its_end(memory: MemoryFile, samples: i
     assert runner.stopped.wait(LONG)
     runner.stop()
     assert (runner.ended, runner.failure) == (True, None)
-    assert runner.meter.now == samples * 125_000
+    assert fed_by(runner).meter.now == samples * 125_000
     assert saved(memory).now == samples * 125_000
 
 
 def test_a_disk_that_takes_no_writes_ends_the_run(memory: MemoryFile) -> None:
-    runner = Runner(Meter(E44), three_phase(230, 1.0), memory, 1.0)  # and no file was made
+    runner = Runner([(Feeder(Meter(E44), three_phase(230, 1.0), 1.0), memory)])  # and no file was made
     runner.start()
     assert runner.stopped.wait(60)
     runner.stop()
@@ -151,11 +157,11 @@ def test_a_disk_that_takes_no_writes_ends_the_run(memory: MemoryFile) -> None:
 
 
 def test_a_source_that_hangs_does_not_hold_the_end(memory: MemoryFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "_STALE", 0.1)
+    monkeypatch.setattr(feeder_module, "_STALE", 0.1)
     goes_on = threading.Event()
     runner = running(Tape(30_000, lambda: goes_on.wait(LONG)), memory)
-    assert [note for note in runner.notes if "no samples" in note] == []
-    until(lambda: any(note.startswith("no samples for ") for note in runner.notes))
+    assert [note for note in fed_by(runner).notes if "no samples" in note] == []
+    until(lambda: any(note.startswith("no samples for ") for note in fed_by(runner).notes))
     began = time.monotonic()
     runner.stop()
     assert time.monotonic() - began < LONG / 2
@@ -167,8 +173,8 @@ def test_a_source_that_hangs_does_not_hold_the_end(memory: MemoryFile, monkeypat
 def test_a_speed_that_is_not_reached_is_said(memory: MemoryFile) -> None:
     runner = running(Tape(pause=0.03), memory)
     assert runner.ready.is_set()
-    until(lambda: runner.notes != [])
-    assert runner.notes[0].endswith(" of 20 x")
+    until(lambda: fed_by(runner).notes != [])
+    assert fed_by(runner).notes[0].endswith(" of 20 x")
     runner.stop()
 
 
@@ -269,10 +275,12 @@ def test_a_meter_without_power_says_so() -> None:
 def test_the_greeting_has_what_is_there() -> None:
     meter = Meter(E43, address=17, parity="E", baud=9600)
     meter.apply([SetClock(86400 + 3600)])
-    none: dict[str, str | None] = {"serial": None, "tcp": None, "rtu_tcp": None}
+    none: dict[str, str | None] = {"serial": None, "tcp": None, "rtu_tcp": None, "web": None}
     short = greeting(meter, none, Path("/m"), ["address 5 -> 17"]).splitlines()
     assert short == ["countis E43, address 17, CT 5/5, clock 2000-01-02 01:00", "  memory   /m", "  changed  address 5 -> 17"]
-    long = greeting(meter, {"serial": "/dev/x", "tcp": "[::1]:502", "rtu_tcp": "127.0.0.1:503"}, Path("/m"))
+    ports = {"serial": "/dev/x", "tcp": "[::1]:502", "rtu_tcp": "127.0.0.1:503", "web": "127.0.0.1:8044"}
+    long = greeting(meter, ports, Path("/m"))
+    assert "  page     http://127.0.0.1:8044/" in long
     for part in ("RTU      /dev/x  9600 8E1, ", "mbpoll -m rtu -a 17 -b 9600 -P even ", "read tcp://[::1]:502 17 U12"):
         assert part in long
     assert long.endswith("read rtu+tcp://127.0.0.1:503 17")
@@ -307,8 +315,19 @@ def test_a_line_is_cut_to_its_terminal(terminal: Terminal, monkeypatch: pytest.M
 # the ports
 
 
-def desk() -> Desk:
-    return Desk(fed(230, 1.0), threading.Lock())
+def desk() -> At:
+    return At([Desk(Feeder(fed(230, 1.0), three_phase(230, 1.0), 1.0))])
+
+
+class At(Hub):
+    """A hub whose answers are never late."""
+
+    @property
+    def meter(self) -> Meter:
+        return self.desks[0].meter
+
+    def said(self, envelope: Envelope) -> bytes:
+        return self.tcp(envelope).data
 
 
 def request(number: int, pdu: bytes = READ_V1, unit: int = 5, protocol: int = 0) -> bytes:
@@ -319,14 +338,14 @@ def request(number: int, pdu: bytes = READ_V1, unit: int = 5, protocol: int = 0)
 def test_units_that_reach_the_meter(unit: int) -> None:
     at = desk()
     pdu = V1 if unit in (0, 5, 255) else b"\x83\x0b"
-    assert at.tcp(Envelope(300, unit, READ_V1)) == request(300, pdu, unit)
+    assert at.said(Envelope(300, unit, READ_V1)) == request(300, pdu, unit)
     assert at.requests == 1
 
 
 def test_a_reply_at_hand_is_the_one_worked_out() -> None:
     at, asked = desk(), Envelope(300, 5, READ_V1)
     assert at.at_hand(request(300)) is None
-    reply = at.tcp(asked)
+    reply = at.said(asked)
     assert at.at_hand(request(300)) == reply
     assert at.at_hand(request(301)) == request(301, V1)  # another transaction
     assert at.at_hand(request(300, unit=6)) is at.at_hand(request(300, protocol=1)) is at.at_hand(request(300)[:-1]) is None
@@ -342,31 +361,31 @@ def test_no_reply_is_at_hand_once_anything_moved(move: Callable[[Meter], object]
     at = desk()
     reads = [Envelope(1, 5, struct.pack(">BHH", 3, start, 100)) for start in (50512, 36864)]
     for read in reads:
-        at.tcp(read)
+        at.said(read)
     move(at.meter)
     for read in reads:
         told = at.at_hand(request(1, read.pdu))
-        assert told is None or told == at.tcp(read)
-    again = Desk(at.meter, at.lock)
-    assert [at.tcp(read) for read in reads] == [again.tcp(read) for read in reads]
+        assert told is None or told == at.said(read)
+    again = At([Desk(at.desks[0].feeder)])
+    assert [at.said(read) for read in reads] == [again.said(read) for read in reads]
 
 
 def test_replies_at_hand_stay_few() -> None:
     at = desk()
     for k in range(5000):
-        at.tcp(Envelope(1, 5, struct.pack(">BHH", 3, 50512 + k % 50, 1 + k // 50)))
-    assert len(at._replies) <= 1001
+        at.said(Envelope(1, 5, struct.pack(">BHH", 3, 50512 + k % 50, 1 + k // 50)))
+    assert len(at.desks[0]._replies) <= 1001
 
 
 def test_a_meter_without_power_answers_as_a_gateway_would() -> None:
     at = desk()
     at.meter.feed(three_phase(0.0, 0.0), seconds=2)
-    assert at.tcp(Envelope(1, 5, READ_V1)) == request(1, b"\x83\x0b")
-    assert at.tcp(Envelope(1, 5, b"\x90\x00")) == request(1, b"\x90\x0b")
-    assert at.rtu(rtu.frame(5, READ_V1)) == b""
+    assert at.said(Envelope(1, 5, READ_V1)) == request(1, b"\x83\x0b")
+    assert at.said(Envelope(1, 5, b"\x90\x00")) == request(1, b"\x90\x0b")
+    assert at.rtu(rtu.frame(5, READ_V1)).data == b""
 
 
-def on_port(kind: Callable[[Desk], asyncio.Protocol], client: Client, clients: int = 1) -> Desk:
+def on_port(kind: type[TcpPort | RtuTcpPort], client: Client, clients: int = 1, **limits: float) -> At:
     """Let clients talk to a port of this process, all at once."""
     at = desk()
 
@@ -377,9 +396,11 @@ def on_port(kind: Callable[[Desk], asyncio.Protocol], client: Client, clients: i
         await writer.wait_closed()
 
     async def every() -> None:
-        async with await listen(kind, at, "127.0.0.1", 0, "--tcp") as server:
-            await asyncio.gather(*(one(*server.sockets[0].getsockname()) for _ in range(clients)))
-            await asyncio.sleep(0.02)  # the other ends close too
+        server = TcpServer(at, **limits)  # type: ignore[arg-type]
+        host, port = (await server.listen(kind, "127.0.0.1", 0, "--tcp")).split(":")
+        await asyncio.gather(*(one(host, int(port)) for _ in range(clients)))
+        server.close()
+        await asyncio.sleep(0.02)  # the other ends close too
 
     asyncio.run(every())
     return at

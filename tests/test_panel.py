@@ -152,7 +152,6 @@ def test_a_key_that_is_down_already_is_no_new_press_and_one_that_is_up_no_releas
 def test_all_three_keys_mean_nothing() -> None:
     meter = fed(Meter(E44))
     meter.hold(Key.SET | Key.UP | Key.ENTER, 12)
-    assert meter.front.panel.test_until < 0
     assert meter.lcd.startswith("Tar.1 | Σ → Ea")
 
 
@@ -167,6 +166,34 @@ def test_the_display_test_comes_at_ten_seconds_and_is_nothing_else() -> None:
     assert meter.runs("par.Ea+.T1")
     meter.advance(4 * SECOND)
     assert meter.lcd.startswith("Par.b | Σ → Ea par T1")
+    meter.hold(Key.UP | Key.ENTER, 15)
+    assert meter.lcd.startswith("Par.b | Σ → Ea par T1")  # its three seconds were over when the keys went up
+
+
+def test_the_display_test_stays_while_its_keys_are_held() -> None:
+    meter, panel = Meter(E44), Panel()
+    for at in range(200):
+        for event in (Press(Key.UP), Press(Key.ENTER)) if at == 0 else (Tick(),):
+            panel, _ = step(panel, event, meter, at * SECOND // 10)
+        assert panel.tests(at * SECOND // 10) == (at >= 100)
+
+
+def test_a_loss_of_power_that_nobody_saw_leads_back_to_the_first_page() -> None:
+    meter = fed(Meter(E44))
+    meter.press(Key.ENTER, 6)
+    fed(meter, v=(0, 230, 230))
+    fed(meter, seconds=5)
+    assert meter.lcd.startswith("Tar.1 |")
+
+
+def test_a_balance_that_shows_nothing_has_no_sign() -> None:
+    meter = fed(Meter(E44, ct_primary=200), i=0.01, export=True, seconds=4)
+    meter.press(Key.ENTER, 5)
+    meter.press(Key.UP, 13)
+    assert "-" not in meter.lcd
+    assert meter["net.Ea"] < 0  # type: ignore[operator]
+    fed(meter, i=5, export=True, seconds=10)
+    assert meter.lcd.startswith("Par.b | Σ Ea bal | -000000.")
 
 
 @pytest.mark.manual("9.1")
@@ -305,10 +332,21 @@ def test_a_viewer_that_goes_lets_go_of_its_keys() -> None:
 @pytest.mark.manual("4.4")
 def test_the_pulse_sign_is_lit_for_a_second_after_a_pulse() -> None:
     meter = Meter(E44)
-    assert " pulse" not in meter.front.frame(0).text
-    fed(meter, i=5)
-    assert meter.front.frame(SECOND).text.endswith(" pulse")
-    assert not meter.front.frame(2 * SECOND).text.endswith(" pulse")
+    assert " pulse" not in meter.lcd
+    fed(meter, seconds=11, i=0.5)  # 345 W: a pulse of 1 Wh each 10.4 s
+    assert meter.pulses == 1
+    assert meter.lcd.endswith(" pulse")
+    fed(meter, seconds=1, i=0.5)
+    assert not meter.lcd.endswith(" pulse")
+
+
+def test_the_sign_of_communication_counts_from_the_frame() -> None:
+    meter = fed(Meter(E44))
+    meter.pdu(bytes.fromhex("03C5580002"))
+    assert meter.lcd.endswith(" com")
+    meter.pdu(bytes.fromhex("03C5580002"))
+    fed(meter, seconds=2)
+    assert not meter.lcd.endswith(" com")
 
 
 @pytest.mark.manual("11.3")

@@ -43,7 +43,7 @@ class Front:
         """Return what the LCD shows at `now`: values move once a second (manual §13), keys act at once."""
         self.event(Tick(), now)
         seen = (now // REFRESH_NS, self.panel, self._meter.powered, self.panel.light_until > now, self.panel.com_until > now,
-                self.panel.pulse_until > now, self.panel.test_until > now)  # fmt: skip
+                self.panel.pulse_until > now, self.panel.tests(now))  # fmt: skip
         if self._drawn is None or self._drawn[0] != seen:
             self._drawn = seen, draw(self.panel, self._meter, now)
         drawn = self._drawn[1]

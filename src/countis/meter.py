@@ -70,7 +70,9 @@ class Meter:
         self.live = np.full(len(LIVE), np.nan)
         self.curve = LoadCurve()
         self.changes = self.setting_changes = 0  # count what moved, for whoever keeps a copy
-        self.frames = 0  # requests of its own that it has seen
+        self.frames, self._frame_at = 0, -SECOND  # requests of its own that it has seen, and when the last
+        self.starts = 0  # how often its power went or came
+        self.pace = 1.0  # meter time to line time, where samples are played faster
         self.slave, self.front = Slave(self), Front(self)
         self._second: list[Measurement] = []
         self.powered = True
@@ -195,6 +197,7 @@ class Meter:
         if self._turning_ns < (self.model.hold_up_ns if self.powered else self.model.start_up_ns):
             return self.powered
         self.powered, self._turning_ns = not self.powered, 0
+        self.starts += 1
         return False
 
     def _dark(self, ns: int) -> list[Event]:
@@ -273,6 +276,10 @@ class Meter:
             return exact * self.ratio / quantity.per_si
         return exact if quantity.per_si == 1 else exact / quantity.per_si
 
+    def nudge_clock(self, ns: int) -> None:
+        """Let the clock go wrong by a little, as a drifting one does."""
+        self.row[Layout.clock_zero] += ns
+
     def scale_currents(self, factor: float) -> None:
         """Show currents and powers of another CT ratio, until the next second brings its own."""
         self.live[CT_COLUMNS] *= factor
@@ -295,6 +302,16 @@ class Meter:
     def pulses(self) -> int:
         """How many pulses the output has given."""
         return int(self.row[Layout.pulses])
+
+    @property
+    def ages(self) -> tuple[float, float]:
+        """How long ago the last frame and the last pulse were, in ns of line time."""
+        pulse = int(self.row[Layout.pulse_end]) if self.pulses else self.now - SECOND
+        return (self.now - self._frame_at) / self.pace, (self.now - pulse) / self.pace
+
+    def saw_frame(self) -> None:
+        """Know that a frame of its own was on the bus."""
+        self.frames, self._frame_at = self.frames + 1, self.now
 
     def runs(self, partial: str) -> bool:
         """Tell whether a partial counts."""

@@ -95,14 +95,14 @@ class Slave:
         except Malformed:
             return
         if parsed.values and parsed.address == TARIFF_ADDRESS and parsed.count == 1:
-            self._meter.frames += 1
+            self._meter.saw_frame()
             self._write(parsed)
 
     def pdu(self, request: bytes) -> bytes:
         """Answer one request; always a well-formed reply, but b"" to no bytes at all, and without power."""
         if not request or not self._meter.powered:
             return b""
-        self._meter.frames += 1
+        self._meter.saw_frame()
         try:
             parsed = pdu.parse_request(request)
         except Malformed as error:

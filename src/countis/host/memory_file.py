@@ -5,13 +5,17 @@ Rule: one owner at a time; a new file appears whole or not at all; the writes of
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from countis.errors import MemoryImageError
 from countis.memory import Write
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class MemoryFile:
@@ -73,7 +77,7 @@ class MemoryFile:
         except OSError as error:
             raise MemoryImageError(f"{self.path}: {error.strerror} (allowed: a folder that can be written)") from None
 
-    def write(self, writes: list[Write]) -> None:
+    def write(self, writes: list[Write], *, sync: bool = True) -> None:
         """Carry out writes in order, and sync them; MemoryImageError if the disk does not take them."""
         try:
             if self._file is None:
@@ -82,9 +86,15 @@ class MemoryFile:
                 done = 0
                 while done < len(data):
                     done += os.pwrite(self._file, data[done:], offset + done)
-            os.fdatasync(self._file)
+            if sync:
+                os.fdatasync(self._file)
         except OSError as error:
             raise MemoryImageError(f"{self.path}: {error.strerror} (allowed: a disk that takes writes)") from None
+
+    def sync_with_others(self) -> None:
+        """Sync everything on the disk of this memory: one call for the memories of many meters (syncfs)."""
+        if self._file is not None and _LIBC.syncfs(self._file) != 0:
+            raise MemoryImageError(f"{self.path}: {os.strerror(ctypes.get_errno())} (allowed: a disk that takes writes)")
 
     def close(self) -> None:
         """Let go of the memory."""
@@ -92,3 +102,13 @@ class MemoryFile:
             os.close(self._file)
             self._file = None
         os.close(self._owner)
+
+
+def write_all(rounds: Sequence[tuple[MemoryFile, list[Write]]]) -> None:
+    """Carry out the writes of several memories in one sync round; they lie in folders of one disk."""
+    if len(rounds) == 1:
+        rounds[0][0].write(rounds[0][1])
+        return
+    for memory, writes in rounds:
+        memory.write(writes, sync=False)
+    rounds[0][0].sync_with_others()

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -25,10 +25,13 @@ from countis.commands import SetClock, SetSetting
 from countis.errors import MemoryImageError, SettingError
 from countis.firmware import installed
 from countis.host.console import greeting, show, status
+from countis.host.desk import Desk, Hub
+from countis.host.feeder import Feeder
 from countis.host.guard import is_local
 from countis.host.memory_file import MemoryFile
-from countis.host.ports import Desk, RtuTcpPort, SerialPort, TcpPort, listen
+from countis.host.ports import MOST_CONNECTIONS, RtuTcpPort, TcpPort, TcpServer
 from countis.host.runner import Runner
+from countis.host.serial_port import SerialPort
 from countis.host.sources import DEFAULT, Raw, Source, open_source, supply_document
 from countis.host.station import Station
 from countis.host.web import serving
@@ -58,6 +61,8 @@ class Options:
     raw: Raw
     speed: float
     ready_file: Path | None
+    most: int = MOST_CONNECTIONS
+    stale_after: float = math.inf
 
 
 def local_seconds() -> int:
@@ -123,14 +128,16 @@ async def serve(options: Options, default: Model, out: TextIO | None) -> int:
         if options.ready_file is not None:
             _write_ready(options.ready_file, None)
         meter, source, changed = open_meter(options, memory, default)
-        runner = Runner(meter, source, memory, options.speed)
-        desk = Desk(meter, runner.lock)
+        feeder = Feeder(meter, source, options.speed, stale_after=options.stale_after)
+        runner = Runner([(feeder, memory)])
+        desk = Desk(feeder)
+        hub = Hub([desk])
         at = ((TcpPort, options.tcp, "--tcp"), (RtuTcpPort, options.rtu_tcp, "--rtu-tcp"))
-        tcp, rtu_tcp = [await _open(stack, kind, desk, where, option) for kind, where, option in at]
-        line = SerialPort(desk, options.serial) if options.serial is not None else None
+        tcp, rtu_tcp = [await open_port(stack, kind, hub, where, option, options.most) for kind, where, option in at]
+        line = SerialPort(hub, options.serial) if options.serial is not None else None
         if line is not None:
             stack.callback(line.close)
-        web = await _open_web(stack, options, Station(runner, desk, *_wired(options)))
+        web = await open_web(stack, options.web, options.token, [Station(feeder, desk, *_wired(options))], runner)
         if memory.exists():
             memory.write(meter.writes())
         else:
@@ -146,7 +153,7 @@ async def serve(options: Options, default: Model, out: TextIO | None) -> int:
             if options.ready_file is not None:
                 about = {"pid": os.getpid(), "model": meter.model.name, "address": meter.settings["address"]}
                 _write_ready(options.ready_file, {**about, **ports, "data": str(options.data)})
-            await _watch(runner, desk, asked, out)
+            await _watch(runner, feeder, hub, asked, out)
     if runner.failure is not None:
         raise runner.failure
     if runner.ended:
@@ -161,25 +168,25 @@ def _wired(options: Options) -> tuple[dict[str, Any] | None, str]:
     return supply_document(options.supply), options.supply.name if options.supply is not None else DEFAULT
 
 
-async def _open_web(stack: contextlib.AsyncExitStack, options: Options, station: Station) -> str | None:
+async def open_web(stack: contextlib.AsyncExitStack, at: tuple[str, int] | None, token: str | None,
+                   stations: Sequence[Station], runner: Runner) -> str | None:  # fmt: skip
     """Serve the page, if it is wanted; SettingError where others than this machine could reach it without a token."""
-    if options.web is None:
+    if at is None:
         return None
-    host, port = options.web
-    if options.token is None and not is_local(host):
+    host, port = at
+    if token is None and not is_local(host):
         raise SettingError(f"--web {host}:{port}: reached from elsewhere (allowed: 127.0.0.1, localhost, or with --token)")
-    return await stack.enter_async_context(serving([station], host, port, options.token))
+    return await stack.enter_async_context(serving(stations, runner, host, port, token))
 
 
-async def _open(stack: contextlib.AsyncExitStack, kind: Callable[[Desk], asyncio.Protocol], desk: Desk,
-                at: tuple[str, int] | None, option: str) -> str | None:  # fmt: skip
+async def open_port(stack: contextlib.AsyncExitStack, kind: Callable[[TcpServer], TcpPort | RtuTcpPort], hub: Hub,
+                    at: tuple[str, int] | None, option: str, most: int) -> str | None:  # fmt: skip
     """Open a TCP port, if it is wanted; return where it is."""
     if at is None:
         return None
-    server = await listen(kind, desk, *at, option)
+    server = TcpServer(hub, most)
     stack.callback(server.close)
-    host, port = server.sockets[0].getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return await server.listen(kind, *at, option)
 
 
 async def _until_ready(runner: Runner, asked: asyncio.Event, patience: float) -> None:
@@ -189,13 +196,13 @@ async def _until_ready(runner: Runner, asked: asyncio.Event, patience: float) ->
         await asyncio.sleep(0.01)
 
 
-async def _watch(runner: Runner, desk: Desk, asked: asyncio.Event, out: TextIO | None) -> None:
+async def _watch(runner: Runner, feeder: Feeder, hub: Hub, asked: asyncio.Event, out: TextIO | None) -> None:
     """Print the status each second until the runner stops or a signal asks for it."""
     while not asked.is_set() and not runner.stopped.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asked.wait(), 1.0)
-        with runner.lock:
-            text = status(runner.meter, desk.requests, [*runner.notes, *desk.troubles])
+        with feeder.lock:
+            text = status(feeder.meter, hub.requests, [*feeder.notes, *hub.troubles])
         show(text, out)
     if out is not None and out.isatty():
         print(file=out)

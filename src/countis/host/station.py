@@ -16,8 +16,8 @@ import numpy as np
 
 from countis.commands import Refusal, SetSetting
 from countis.errors import SupplyError
-from countis.host.ports import Desk, Exchange
-from countis.host.runner import Runner
+from countis.host.desk import Desk, Exchange
+from countis.host.feeder import Feeder
 from countis.meter import Meter
 from countis.modbus import explain
 from countis.panel.frame import LcdFrame
@@ -58,20 +58,20 @@ def _inline(value: Any) -> str:
 
 
 class Station:
-    """A runner and the desk behind its ports; `supply` is the document it is fed from, None for a recording."""
+    """A meter's feeder and desk; `supply` is the document it is fed from, None for a recording; `name` of the meter."""
 
-    def __init__(self, runner: Runner, desk: Desk, supply: dict[str, Any] | None, name: str) -> None:
-        self.runner, self.desk, self.supply, self.supply_name = runner, desk, supply, name
+    def __init__(self, feeder: Feeder, desk: Desk, supply: dict[str, Any] | None, supply_name: str, name: str = "") -> None:
+        self.feeder, self.desk, self.supply, self.supply_name, self.name = feeder, desk, supply, supply_name, name
 
     @property
     def meter(self) -> Meter:
         """The meter."""
-        return self.runner.meter
+        return self.feeder.meter
 
     @property
     def address(self) -> int:
         """Its address, which keys may change."""
-        return self.desk.address()
+        return self.desk.address
 
     def listen(self, wanted: bool) -> None:
         """Begin or end to keep what is said on the ports."""
@@ -81,38 +81,38 @@ class Station:
 
     def frame(self) -> LcdFrame:
         """Return what the LCD shows now."""
-        with self.runner.lock:
+        with self.feeder.lock:
             return self.meter.front.frame(time.monotonic_ns())
 
     def key(self, key: Key, down: bool) -> None:
         """Press or release a key now."""
-        with self.runner.lock:
+        with self.feeder.lock:
             self.meter.front.event(Press(key) if down else Release(key), time.monotonic_ns())
 
     def seal(self, closed: bool) -> Refusal | None:
         """Close or break the seal (decision 13)."""
-        with self.runner.lock:
+        with self.feeder.lock:
             return self.meter.apply([SetSetting("sealed", int(closed))])
 
     # what can be seen
 
     def state(self) -> dict[str, Any]:
         """Return every value of a moment, in SI units; None is not available."""
-        with self.runner.lock:
+        with self.feeder.lock:
             meter = self.meter
             values = {symbol: meter[symbol] for symbol in QUANTITIES}
             runs = [symbol for symbol in PARTIALS if meter.runs(symbol)]
             state = {"settings": dict(meter.settings), "powered": meter.powered, "missing": meter.missing, "clock": meter.clock,
                      "fault": meter.firmware.malfunction}  # fmt: skip
         rounded = {symbol: round(v, 6) if isinstance(v, float) else v for symbol, v in values.items()}
-        notes = [*self.runner.notes, *self.desk.troubles]
+        notes = self.feeder.notes
         return {"model": self.meter.model.name, "address": self.address, "reference": self.meter.model.reference, **state,
-                "speed": self.runner.speed, "requests": self.desk.requests, "notes": notes, "running": runs,
+                "speed": self.feeder.speed, "requests": self.desk.requests, "notes": notes, "running": runs,
                 "values": rounded}  # fmt: skip
 
     def scope(self) -> dict[str, Any] | None:
         """Return two cycles of the six waveforms from a rising zero crossing of V1 on, in steps of 0.1 V and 1 mA."""
-        blocks = list(self.runner.latest)
+        blocks = list(self.feeder.latest)
         rate, frequency = self.meter.rate, self.meter["f"]
         samples = np.concatenate(blocks) if blocks else np.zeros((0, 6))
         length = _CYCLES * rate / (frequency if isinstance(frequency, float) else 50.0)
@@ -132,7 +132,7 @@ class Station:
 
     def lights(self) -> list[tuple[str, float]]:
         """Return flashes and pulses since the last call, each with how many ms ago it was."""
-        now, lights = time.monotonic(), self.runner.lights
+        now, lights = time.monotonic(), self.feeder.lights
         return [(output, round(1000.0 * (now - at), 1)) for output, at in _drained(lights)]
 
     def told(self) -> list[dict[str, Any]]:
@@ -151,9 +151,9 @@ class Station:
             text = toml(document)
         except ValueError:
             raise SupplyError(f"{_NAME}: a number that is none (allowed: finite numbers)") from None
-        with self.runner.lock:
+        with self.feeder.lock:
             ratio, midnight = self.meter.ratio, self.meter.clock % 86400
-        self.runner.change(read_supply(text, _NAME).build(ratio, midnight))
+        self.feeder.change(read_supply(text, _NAME).build(ratio, midnight))
         self.supply, self.supply_name = document, name
 
     def wire_text(self, text: str, name: str) -> None:

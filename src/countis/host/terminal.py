@@ -28,7 +28,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from countis.errors import BadReply, BusError
-from countis.host import terminal_values as text
+from countis.host import terminal_values as bench
 from countis.host.terminal_lcd import LARGE, SMALL, Lcd
 from countis.panel.keys import Key
 
@@ -38,6 +38,7 @@ _PAUSE: Final = 0.02  # s between two gestures
 _GESTURES_WAITING: Final = 10  # that wait; what a keyboard repeats beyond is left out
 _FRAMES_KEPT: Final = 200
 _ROOM_FOR_LARGE: Final = (LARGE.width + 4, 34)  # of the terminal
+_WIDE: Final = 117  # columns, in which three blocks of values stand beside each other
 _SHORT, _HOLD, _TEST = 0.1, 3.2, 10.2  # s
 _BOTH: Final = Key.UP | Key.ENTER
 GESTURES: Final = {
@@ -178,7 +179,7 @@ class Terminal(App[None]):
             yield from self.buttons.values()
             yield self.about
         yield self.bench
-        yield Static(Text("  ").join(Text.assemble((letters, text.HEAD), f" {what}") for letters, what in _HELP), id="help")
+        yield Static(Text("  ").join(Text.assemble((letters, bench.HEAD), f" {what}") for letters, what in _HELP), id="help")
 
     def on_mount(self) -> None:
         """Begin to listen, and to take gestures."""
@@ -201,8 +202,8 @@ class Terminal(App[None]):
             reason = await self._listen()
             self._line, self.lcd.frame, self.state = None, None, {}
             self._release_shown()
-            self.trouble = self.trouble or f"no connection since {time.strftime('%H:%M:%S')}, trying again"
-            self.news = reason
+            self.trouble = self.trouble or f"no connection since {time.strftime('%H:%M:%S')}"
+            self.news = f"trying again: {reason}"
             self._show()
             await asyncio.sleep(_AGAIN)
 
@@ -300,11 +301,15 @@ class Terminal(App[None]):
     def _show(self) -> None:
         """Write the values anew."""
         width, height = max(40, self.size.width - 1), self.bench.size.height
-        counted = text.energies(self.state)
-        blocks = [text.live(self.state), [*counted, text.network(self.state)], text.energies(self.state, "par.")]
-        lines = text.beside([*blocks, text.others(self.state)], width)
+        counted = bench.energies(self.state)
+        blocks = [bench.live(self.state), [*counted, bench.network(self.state)], bench.energies(self.state, "par.")]
+        others = bench.others(self.state)
+        if width >= _WIDE:
+            lines = bench.beside(blocks, width) + bench.beside([[line] for line in others], width)
+        else:
+            lines = bench.beside([*blocks, others], width)
         room = max(6, height - len(lines) - 2)
-        lines += [Text(), *text.monitor(self.frames, room)]
+        lines += [Text(), *bench.monitor(self.frames, room)]
         for line in lines:
             line.truncate(width, overflow="ellipsis")
         self.values.update(Text("\n").join(lines))
@@ -315,10 +320,10 @@ class Terminal(App[None]):
         state, settings = self.state, self.state.get("settings", {})
         ratio = f"CT {settings['ct_primary']}/{settings['ct_secondary']}" if settings else ""
         speed = f"×{state['speed']:g}" if state and state["speed"] != 1 else ""
-        lines = [Text(f"{state.get('model', '---')} address {self.address}  {text.clock(state, '%Y-%m-%d %H:%M:%S')}"),
+        lines = [Text(f"{state.get('model', '---')} address {self.address}  {bench.clock(state, '%Y-%m-%d %H:%M:%S')}"),
                  Text("  ".join(filter(None, (ratio, speed, self.server.url))))]  # fmt: skip
         if self.trouble:
-            lines = [Text(self.trouble, text.WARN), Text(self.news, text.FAINT)]
+            lines = [Text(self.trouble, bench.WARN), Text(self.news, bench.FAINT)]
         shown = Text("\n").join([*lines, self._told()])
         if self.about.content != shown:
             self.about.update(shown)
@@ -334,7 +339,7 @@ class Terminal(App[None]):
         wrong = [] if state.get("powered", True) else ["no power at L1-N"]
         wrong += [f"{phase} missing" for phase in state.get("missing", ())] + ["malfunction"] * bool(state.get("fault"))
         wrong += state.get("notes", ())
-        return Text("; ".join(wrong), text.WARN) if wrong else Text("" if self.trouble else self.news, text.GOOD)
+        return Text("; ".join(wrong), bench.WARN) if wrong else Text("" if self.trouble else self.news, bench.GOOD)
 
 
 def chosen(server: Server, addresses: list[int], wanted: int | None) -> int:

@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from importlib import resources
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -27,6 +27,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from countis.errors import BusError, CountisError, SupplyError
 from countis.host.audience import Audience, Viewer
 from countis.host.guard import COOKIE, MAX_BODY, Guard, line, matches
+from countis.host.runner import Runner
 from countis.host.station import Station, lcd
 
 MOST_VIEWERS: Final = 64
@@ -41,7 +42,8 @@ class TooLarge(CountisError):
 class Pages:
     """The routes."""
 
-    def __init__(self, stations: list[Station], token: str | None) -> None:
+    def __init__(self, stations: Sequence[Station], runner: Runner, token: str | None) -> None:
+        self._runner = runner
         self.audiences = [Audience(station) for station in stations]
         at = "/api/meters/{address:int}"
         self.app = Starlette(
@@ -153,8 +155,8 @@ class Pages:
 
     async def readyz(self, request: Request) -> Response:
         """Tell whether every meter measures and has power to keep what it counts."""
-        runners = [audience.station.runner for audience in self.audiences]
-        fine = all(r.ready.is_set() and r.failure is None and not r.stopped.is_set() for r in runners)
+        runner = self._runner
+        fine = runner.ready.is_set() and runner.failure is None and not runner.stopped.is_set()
         return PlainTextResponse("ready\n") if fine else PlainTextResponse("not ready\n", 503)
 
 
@@ -235,7 +237,9 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(stations: list[Station], host: str, port: int, token: str | None) -> AsyncIterator[str]:
+async def serving(
+    stations: Sequence[Station], runner: Runner, host: str, port: int, token: str | None
+) -> AsyncIterator[str]:
     """Serve the page for as long as the block lasts; give HOST:PORT. BusError where the port cannot be opened."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -244,7 +248,7 @@ async def serving(stations: list[Station], host: str, port: int, token: str | No
         reason = getattr(error, "strerror", None) or str(error)
         raise BusError(f"--web {host}:{port}: {reason} (allowed: a free port of this machine, 0 for any, none)") from None
     config = uvicorn.Config(
-        Pages(stations, token).app, log_config=None, access_log=False, lifespan="off", ws="websockets-sansio",
+        Pages(stations, runner, token).app, log_config=None, access_log=False, lifespan="off", ws="websockets-sansio",
         ws_max_size=MAX_BODY, ws_per_message_deflate=False, server_header=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     logging.getLogger("uvicorn.error").addFilter(_has_trace)

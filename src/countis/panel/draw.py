@@ -31,7 +31,7 @@ def draw(panel: Panel, view: View, now: int) -> LcdFrame:
     """Return the frame at `now` in ns of line time; a blank one without power."""
     if not view.powered:
         return LcdFrame()
-    if panel.test_until > now:
+    if panel.tests(now):
         return DISPLAY_TEST
     setup = panel.setup
     if setup is None:
@@ -62,7 +62,7 @@ def _page(page: Page, view: View, menu: str, code: str = "") -> LcdFrame:
         micro = view.exact(page.symbol)
         text, prefix = digits.energy(micro, floor(view.ratio))
         units = prefix + QUANTITIES[page.symbol].unit
-        signs |= {MINUS} if micro < 0 else set()
+        signs |= {MINUS} if micro < 0 and text.strip("0.") else set()
     elif page.form == "ampere":
         text, units = f"{view.settings[page.symbol]:0{_DIGITS[page.symbol]}d}", "A"
     elif page.form in digits.LADDERS:

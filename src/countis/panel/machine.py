@@ -41,6 +41,10 @@ class View(Protocol):
     @property
     def pulses(self) -> int: ...
     @property
+    def ages(self) -> tuple[float, float]: ...
+    @property
+    def starts(self) -> int: ...
+    @property
     def ratio(self) -> float: ...
     def __getitem__(self, symbol: str) -> float | int | str | None: ...
     def exact(self, symbol: str) -> int: ...
@@ -100,10 +104,16 @@ class Panel:
     spent: bool = False  # it has acted; nothing more until all keys are up
     light_until: int = _NEVER
     test_until: int = _NEVER
+    testing: bool = False  # the keys of a display test are still down
+    starts: int = _NEVER  # how often the power went or came, as far as it was seen
     frames: int = _NEVER  # frames and pulses seen so far, and until when their signs are lit
     com_until: int = _NEVER
     pulses: int = _NEVER
     pulse_until: int = _NEVER
+
+    def tests(self, now: int) -> bool:
+        """Tell whether the display test is shown: for its time, and while its keys are down."""
+        return self.testing or self.test_until > now
 
     @property
     def shown(self) -> Page:
@@ -123,6 +133,8 @@ def step(panel: Panel, event: Event, view: View, now: int) -> tuple[Panel, tuple
     """Return the panel after an event at `now`, and the commands it gives; without power it is deaf and starts anew."""
     if not view.powered:
         return Panel(), ()
+    if panel.starts != view.starts:
+        panel = Panel(starts=view.starts) if panel.starts != _NEVER else replace(panel, starts=view.starts)
     panel = _noticed(panel, view, now)
     panel, commands = _reached(panel, view, now)
     match event:
@@ -133,20 +145,18 @@ def step(panel: Panel, event: Event, view: View, now: int) -> tuple[Panel, tuple
         case Release(key) if key in panel.down:
             released, more = _released(panel, view, now)
             left = released.down & ~key
-            fresh = replace(released, down=left, spent=True) if left else replace(
-                released, down=left, chord=NO_KEY, spent=False)  # fmt: skip
-            return fresh, (*commands, *more)
+            up = replace(released, down=left, testing=False, light_until=now + LIGHT_NS)
+            return replace(up, spent=True) if left else replace(up, chord=NO_KEY, spent=False), (*commands, *more)
     return panel, commands
 
 
 def _noticed(panel: Panel, view: View, now: int) -> Panel:
     """See what happened beside the keys: frames, pulses, a seal that was closed while SETUP 1 was open."""
+    frame_age, pulse_age = view.ages
     if view.frames != panel.frames:
-        lit = panel.com_until if panel.frames == _NEVER else now + LIT_NS
-        panel = replace(panel, frames=view.frames, com_until=lit)
+        panel = replace(panel, frames=view.frames, com_until=now + LIT_NS - round(frame_age))
     if view.pulses != panel.pulses:
-        lit = panel.pulse_until if panel.pulses == _NEVER else now + LIT_NS
-        panel = replace(panel, pulses=view.pulses, pulse_until=lit)
+        panel = replace(panel, pulses=view.pulses, pulse_until=now + LIT_NS - round(pulse_age))
     if panel.setup is not None and panel.setup.name == SETUP_1 and view.settings["sealed"] == 1:
         panel = replace(panel, setup=None)
     return panel
@@ -159,15 +169,13 @@ def _gesture(panel: Panel, early: bool, held: int) -> Gesture | None:
 
 
 def _reached(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    """Act on a hold whose time has come; a display test lasts while its keys are down."""
-    if panel.spent and panel.test_until >= now and panel.down:
-        return replace(panel, test_until=max(panel.test_until, now), light_until=now + LIGHT_NS), ()
+    """Act on a hold whose time has come."""
     if panel.spent or panel.down != panel.chord or not panel.down:
         return panel, ()
     gesture = _gesture(panel, True, now - panel.since)
     if gesture is None:
         return panel, ()
-    return _ACTIONS[gesture.action](replace(panel, spent=True), view, now)
+    return _ACTIONS[gesture.action](replace(panel, spent=True), view, panel.since + gesture.hold)
 
 
 def _released(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
@@ -281,7 +289,7 @@ def _reset_partial(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Com
 
 
 def _test(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    return replace(panel, test_until=now + TEST_NS), ()
+    return replace(panel, test_until=now + TEST_NS, testing=True), ()
 
 
 _Act = Callable[[Panel, View, int], tuple[Panel, tuple[Command, ...]]]

@@ -1,0 +1,197 @@
+"""The meters behind the ports: which one a request is for, what it answers, what is kept at hand, what goes wrong on purpose.
+
+Rule: ports move bytes, meters answer under their lock; this decides who is asked. Line time is monotonic ns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from countis.errors import SettingError
+from countis.faults import Answer, Kind, read_fault
+from countis.host.feeder import Feeder
+from countis.modbus import pdu, rtu, tcp
+from countis.rs485 import Cable, Line
+
+_ANY_UNIT: Final = (0, 255)  # reach a single meter, whatever its address (decision 35)
+_AT_HAND: Final = 1000  # replies at most; a master asks for a few over and over
+_SILENCE: Final = Answer(0, b"")
+Speed = tuple[int, str, int]  # baud, parity, stop bits
+
+
+class Exchange(NamedTuple):
+    """A request and its reply, both without their envelope: Unix time, port, unit, bytes."""
+
+    time: float
+    port: str
+    unit: int
+    request: bytes
+    reply: bytes
+
+
+class Desk:
+    """One meter: its requests are counted, and its faults on purpose are done to its replies.
+
+    Replies to reads over TCP stay at hand until anything of the meter moves. Only the loop's thread touches them; each is
+    the whole of one moment, so that they are given out without the lock. swapped: A and B are exchanged, it hears nothing.
+    """
+
+    def __init__(self, feeder: Feeder, *, swapped: bool = False) -> None:
+        self.feeder, self.swapped = feeder, swapped
+        self.meter, self.lock, self.faults = feeder.meter, feeder.lock, feeder.faults
+        self.requests = 0
+        self._replies: dict[bytes, bytes] = {}  # request -> reply, both without the transaction
+        self._moment = -1  # meter.changes when they were worked out
+        self.heard: deque[Exchange] | None = None  # what was said, while somebody listens
+
+    @property
+    def address(self) -> int:
+        """The address in force."""
+        return int(self.meter.settings["address"])
+
+    @property
+    def speed(self) -> Speed:
+        """Baud, parity and stop bits in force."""
+        settings = self.meter.settings
+        return int(settings["baud"]), str(settings["parity"]), int(settings["stop_bits"])
+
+    def set_faults(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Let other faults hold from now on; SettingError says what is allowed."""
+        if len(rows) > 100:
+            raise SettingError(f"faults: {len(rows)} (allowed: up to 100)")
+        self.faults.list = tuple(read_fault(row, self.feeder.line_now) for row in rows)
+
+    def _dumb(self) -> bool:
+        return self.feeder.stale or self.swapped or self.faults.on(Kind.DEAD, self.feeder.line_now) is not None
+
+    def rtu(self, frame: bytes) -> Answer:
+        """Answer an RTU frame to its address, or a broadcast."""
+        if self._dumb():
+            return _SILENCE
+        with self.lock:
+            self.requests += 1
+            reply = self.meter.rtu(frame)
+        answer = Answer(0, reply)
+        if self.faults.list:
+            answer = self.faults.answer(self.feeder.line_now, frame[0], reply[1:-2], serial=True)
+        if self.heard is not None:
+            self.heard.append(Exchange(time.time(), "RTU", frame[0], frame[1:-2], answer.data[1:-2]))
+        return answer
+
+    def tcp(self, envelope: tcp.Envelope) -> Answer:
+        """Answer a TCP request that is for this meter; one that cannot speak gets what a gateway would say."""
+        dumb = self._dumb()
+        with self.lock:
+            self.requests += 1
+            if self._moment != self.meter.changes or len(self._replies) > _AT_HAND:
+                self._replies.clear()
+                self._moment = self.meter.changes
+            reply = self.meter.pdu(envelope.pdu) if self.meter.powered and not dumb else b""
+        if not reply:
+            reply = pdu.exception(envelope.pdu[0], pdu.Code.GATEWAY_TARGET)
+        answer = Answer(0, bytes((envelope.unit,)) + reply)
+        if self.faults.list:
+            answer = self.faults.answer(self.feeder.line_now, envelope.unit, reply, serial=False)
+        if self.heard is not None:
+            self.heard.append(Exchange(time.time(), "TCP", envelope.unit, envelope.pdu, answer.data[1:]))
+        if not answer.data:
+            return answer
+        whole = tcp.wrap(envelope.transaction, answer.data[0], answer.data[1:])
+        if envelope.pdu[0] == pdu.READ and not self.faults.list:
+            self._replies[tcp.wrap(0, envelope.unit, envelope.pdu)[2:]] = whole[2:]
+        return Answer(answer.delay_ns, whole)
+
+    def at_hand(self, request: bytes) -> bytes | None:
+        """Return the reply to a whole TCP request, if it is at hand."""
+        reply = self._replies.get(request[2:])
+        if reply is None or self._moment != self.meter.changes or self.faults.list or self.swapped or self.feeder.stale:
+            return None
+        self.requests += 1
+        self.meter.saw_frame()
+        if self.heard is not None:
+            self.heard.append(Exchange(time.time(), "TCP", request[6], request[7:], reply[5:]))
+        return request[:2] + reply
+
+
+class Hub:
+    """The desks of one line. speed: of the line, meters set otherwise hear nothing of it; None: it follows its meter."""
+
+    def __init__(self, desks: Sequence[Desk], speed: Speed | None = None) -> None:
+        self.desks, self.speed = tuple(desks), speed
+        self.troubles: list[str] = []  # ports that are gone, for the status line
+        self._refused = 0  # requests for a unit that is not there
+        self._by_address: dict[int, list[Desk]] = {}
+        self._seen = -1
+        self.refresh()
+
+    def refresh(self) -> set[int]:
+        """Look again who has which address; return all that there are."""
+        seen = sum(desk.meter.setting_changes for desk in self.desks)
+        if seen != self._seen:
+            found: dict[int, list[Desk]] = {}
+            for desk in self.desks:
+                if self.speed is None or desk.speed == self.speed:
+                    found.setdefault(desk.address, []).append(desk)
+            self._by_address, self._seen = found, seen
+        return set(self._by_address)
+
+    @property
+    def line_speed(self) -> Speed:
+        """Baud, parity and stop bits of the line."""
+        return self.speed or self.desks[0].speed
+
+    @property
+    def requests(self) -> int:
+        """How many were answered."""
+        return self._refused + sum(desk.requests for desk in self.desks)
+
+    def rtu(self, frame: bytes) -> Answer:
+        """Answer an RTU frame: all hear a broadcast; where several have one address their replies collide."""
+        if frame[0] == rtu.BROADCAST:
+            for desk in self.desks:
+                desk.rtu(frame)
+            return _SILENCE
+        self.refresh()
+        answers = [desk.rtu(frame) for desk in self._by_address.get(frame[0], ())]
+        spoken = [answer for answer in answers if answer.data]
+        if len(spoken) < 2:
+            return spoken[0] if spoken else _SILENCE
+        return Answer(min(answer.delay_ns for answer in spoken), self._collided(spoken))
+
+    def _collided(self, answers: Sequence[Answer]) -> bytes:
+        """Return what a master hears of replies that begin together."""
+        line = Line(self.line_speed[0], cable=Cable())
+        first = min(answer.delay_ns for answer in answers)
+        ends = [line.talk(station, answer.data, answer.delay_ns - first) for station, answer in enumerate(answers, 1)]
+        heard = line.hear(0, -1, max(ends))
+        return bytes({byte.at: byte.value for byte in heard}.values())
+
+    def _unit(self, unit: int) -> Desk | None:
+        """Return the desk that a unit id of TCP is for: several meters are known by their address alone (decision 35)."""
+        self.refresh()
+        if len(self.desks) == 1 and unit in _ANY_UNIT:
+            return self.desks[0]
+        found = self._by_address.get(unit, ())
+        return found[0] if len(found) == 1 else None
+
+    def tcp(self, envelope: tcp.Envelope) -> Answer:
+        """Answer a TCP request; where nobody has the unit, or two have it, as a gateway does."""
+        desk = self._unit(envelope.unit)
+        if desk is not None:
+            return desk.tcp(envelope)
+        self._refused += 1
+        reply = pdu.exception(envelope.pdu[0], pdu.Code.GATEWAY_TARGET)
+        heard = self.desks[0].heard if len(self.desks) == 1 else None
+        if heard is not None:
+            heard.append(Exchange(time.time(), "TCP", envelope.unit, envelope.pdu, reply))
+        return Answer(0, tcp.wrap(envelope.transaction, envelope.unit, reply))
+
+    def at_hand(self, request: bytes) -> bytes | None:
+        """Return the reply to a whole TCP request, if it is at hand."""
+        if len(self.desks) == 1:
+            return self.desks[0].at_hand(request)
+        found = self._by_address.get(request[6]) if len(request) > 6 else None
+        return found[0].at_hand(request) if found is not None and len(found) == 1 else None
