@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-slow lint bench bench-page size clean cs1 axe docs/trace.md docs/menus.md docs/images
+.PHONY: run test test-slow lint bench bench-line bench-page size clean cs1 axe docs/trace.md docs/menus.md docs/images
 
 run: .venv/run.stamp
 	@.venv/bin/countis run $(ARGS)
@@ -22,8 +22,16 @@ lint: .venv/dev.stamp
 bench: .venv/bench.stamp
 	@.venv/bin/python bench/run.py bench.json
 
+bench-line: .venv/bench.stamp
+	@.venv/bin/python -m bench.line $(FILE)
+
 bench-page: .venv/dev.stamp
 	@.venv/bin/python bench/page.py
+
+# N frames of a seeded generator into the three ports, then atheris with the same entry point; see docs/reliability.md.
+.PHONY: fuzz
+fuzz: .venv/fuzz.stamp
+	@.venv/bin/python -m fuzz.slave $(or $(N),1000000) $(SEED)
 
 size: .venv/run.stamp
 	@.venv/bin/python tests/size.py
@@ -56,6 +64,11 @@ docs/images: .venv/dev.stamp
 .venv/dev.stamp: .venv/run.stamp requirements/dev.txt
 	@echo "adding the tools of the tests to .venv (once)"
 	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv/fuzz.stamp: .venv/run.stamp requirements/fuzz.txt
+	@echo "adding the fuzzer to .venv (once)"
+	@$(PIP) install --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
 .venv/bench.stamp: .venv/dev.stamp requirements/bench.txt

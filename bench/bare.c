@@ -1,6 +1,6 @@
 /* The limit of this machine: a server that answers anything with the same reply, and does nothing else.
 
-   bare PORT COUNT          replies as to a read of COUNT registers */
+   bare PORT COUNT          replies as to a read of COUNT registers; 0: of as many as were asked for */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -32,6 +32,7 @@ int main(int argc, char **argv) {
             } else if (read(fd, frame, 260) <= 0) {
                 close(fd);
             } else {
+                if (atoi(argv[2]) == 0) count = frame[11];
                 frame[4] = 0, frame[5] = 3 + 2 * count, frame[8] = 2 * count;
                 if (write(fd, frame, 9 + 2 * count) < 0) close(fd);
             }

@@ -1,7 +1,8 @@
 /* A load for Modbus TCP servers: N connections, each with one request under way, for so many requests in all.
 
-   load PORT CONNECTIONS REQUESTS UNIT ADDRESS COUNT
-   Prints: seconds, requests answered. Exits 1 on a reply that is not the one asked for. */
+   load PORT CONNECTIONS REQUESTS UNIT ADDRESS COUNT [SECONDS]
+   Prints: seconds, requests answered; then for each new body of the replies, over all connections: monotonic time, hex.
+   Exits 1 on a reply that is not the one asked for. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -14,9 +15,11 @@
 #include <unistd.h>
 
 #define MOST 1024
+#define MOMENTS 2000
 static struct { int fd, got, transaction; } line[MOST];
 static unsigned char request[12] = {0, 0, 0, 0, 0, 6, 0, 3};
-static int size;
+static int size, moments;
+static struct { double at; unsigned char body[256]; } moment[MOMENTS];
 
 static void fail(const char *what) { fprintf(stderr, "load: %s: %s\n", what, strerror(errno)); exit(1); }
 
@@ -33,6 +36,15 @@ static void ask(int k) {
     if (write(line[k].fd, request, sizeof request) != sizeof request) fail("write");
 }
 
+/* Keep a body that is not the last one seen, nor the one before it: replies of two connections may overtake each other. */
+static void look(const unsigned char *body) {
+    for (int k = moments - 1; k >= 0 && k >= moments - 2; k--)
+        if (!memcmp(moment[k].body, body, size - 9)) return;
+    if (moments == MOMENTS) fprintf(stderr, "load: the replies do not agree\n"), exit(1);
+    moment[moments].at = now();
+    memcpy(moment[moments++].body, body, size - 9);
+}
+
 /* Take what has come on a line; tell whether the reply is whole. */
 static int take(int k) {
     static unsigned char reply[MOST][512];
@@ -44,11 +56,12 @@ static int take(int k) {
         fprintf(stderr, "load: reply of function %d, %d bytes, to transaction %d\n", r[7], r[8], line[k].transaction);
         exit(1);
     }
+    look(r + 9);
     return 1;
 }
 
 int main(int argc, char **argv) {
-    if (argc != 7) return fprintf(stderr, "load PORT CONNECTIONS REQUESTS UNIT ADDRESS COUNT\n"), 2;
+    if (argc != 7 && argc != 8) return fprintf(stderr, "load PORT CONNECTIONS REQUESTS UNIT ADDRESS COUNT [SECONDS]\n"), 2;
     int connections = atoi(argv[2]), address = atoi(argv[5]), count = atoi(argv[6]), on = 1, poll = epoll_create1(0);
     long wanted = atol(argv[3]), asked = 0, answered = 0;
     if (connections < 1 || connections > MOST) return 2;
@@ -63,7 +76,7 @@ int main(int argc, char **argv) {
         setsockopt(line[k].fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         epoll_ctl(poll, EPOLL_CTL_ADD, line[k].fd, &e);
     }
-    double began = now();
+    double began = now(), until = argc == 8 ? began + atof(argv[7]) : 0;
     for (int k = 0; k < connections && asked < wanted; k++, asked++) ask(k);
     while (answered < wanted) {
         struct epoll_event ready[MOST];
@@ -74,7 +87,13 @@ int main(int argc, char **argv) {
                 answered++;
                 if (asked < wanted) ask(ready[j].data.u32), asked++;
             }
+        if (until && now() > until) wanted = asked;
     }
     printf("%.6f %ld\n", now() - began, answered);
+    for (int k = 0; k < moments; k++) {
+        printf("%.6f ", moment[k].at);
+        for (int byte = 0; byte < size - 9; byte++) printf("%02x", moment[k].body[byte]);
+        printf("\n");
+    }
     return 0;
 }

@@ -30,13 +30,14 @@ class Running:
         return f"tcp://{self.ready['tcp']}"
 
 
-def start(folder: Path, *flags: str, command: tuple[str, ...] = (COMMAND,)) -> Running:
+def start(folder: Path, *flags: str, command: tuple[str, ...] = (COMMAND,), verb: tuple[str, ...] = ()) -> Running:
     """Start `countis run` on a memory in `folder`, with any free ports and whatever flags say; wait until it answers."""
     folder.mkdir(parents=True, exist_ok=True)
     ready_file = folder / "ready.json"
     ready_file.unlink(missing_ok=True)
-    base = (*command, "run", "--data", str(folder / "data"), "--ready-file", str(ready_file), "--tcp", "127.0.0.1:0",
-            "--web", "127.0.0.1:0")
+    ports = () if verb else ("--tcp", "127.0.0.1:0")
+    base = (*command, *(verb or ("run",)), "--data", str(folder / "data"), "--ready-file", str(ready_file), *ports, "--web",
+            "127.0.0.1:0")
     began = time.monotonic()
     process = subprocess.Popen((*base, *flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not ready_file.exists():

@@ -24,7 +24,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrology": WORDS,
     "energy": WORDS | {"metrology"},
     "panel": WORDS,
-    "supply": WORDS,
+    "toml_reader": WORDS,
+    "supply": WORDS | {"toml_reader"},
     "modbus": WORDS,
     "chance": set(),
     "rs485": WORDS | {"modbus", "chance"},
@@ -32,17 +33,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "memory": WORDS | {"energy"},
     "meter": WORDS | {"metrology", "energy", "modbus", "memory", "slave", "front", "applying", "panel"},
     "applying": WORDS | {"energy", "meter"},
-    "slave": WORDS | {"metrology", "energy", "modbus", "memory", "meter"},
+    "slave": WORDS | {"metrology", "energy", "modbus", "memory", "meter", "diagnostics"},
+    "diagnostics": WORDS | {"modbus"},
     "front": WORDS | {"panel", "meter"},
-    "host": WORDS | {"panel", "faults", "rs485", "meter", "metrology", "slave", "memory", "supply", "modbus", "firmware"},
-    "site": WORDS | {"modbus"},
+    "host": WORDS | {"panel", "faults", "rs485", "site", "meter", "metrology", "slave", "memory", "supply", "modbus",
+                     "firmware"},
+    "site": WORDS | {"modbus", "toml_reader", "faults"},
     "firmware": {"models", "__init__"},
     "typetest": WORDS | {"meter", "metrology", "energy", "supply", "modbus", "firmware"},
-    "cli": WORDS | {"host", "site", "modbus", "typetest", "__init__"},
+    "cli_bus": WORDS | {"host", "faults"},
+    "cli_line": WORDS | {"site", "modbus"},
+    "cli": WORDS | {"cli_bus", "cli_line", "host", "site", "modbus", "typetest", "__init__"},
     "__main__": {"cli", "errors"},
     "__init__": WORDS | {"panel", "meter", "metrology", "site"},
 }
-CORE = [room for room in MAY_IMPORT if room not in ("host", "site", "typetest", "firmware", "cli", "__main__", "__init__")]
+SHELLS = ("host", "site", "typetest", "firmware", "cli", "cli_bus", "cli_line", "__main__", "__init__")
+CORE = [room for room in MAY_IMPORT if room not in SHELLS]
 FORBIDDEN = {"asyncio", "socket", "serial", "time", "random", "os", "pathlib", "threading", "logging", "datetime", "secrets"}
 LIBRARIES = {"numpy", "fastcrc"}
 COMPILED = {"metrology/kernel.py", "supply/synthesis.py"}

@@ -106,6 +106,6 @@ def test_the_recorded_checksum_is_that_of_the_metrological_files() -> None:
 def test_another_checksum_is_a_malfunction(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     other = tmp_path / "CS1"
     monkeypatch.setattr("countis.firmware.RECORDED", other)
-    assert installed().malfunction
+    assert installed.__wrapped__().malfunction
     other.write_text("00000000\n")
-    assert installed().malfunction
+    assert installed.__wrapped__().malfunction

@@ -325,7 +325,7 @@ def test_a_viewer_that_goes_lets_go_of_its_keys() -> None:
     meter = Meter(E44)
     meter.front.event(Press(Key.SET), 0)
     meter.front.event(Press(Key.UP), 0)
-    meter.front.release_all(SECOND)
+    meter.front.let_go(Key.SET | Key.UP, SECOND)
     assert meter.front.panel.down == Key(0)
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from countis import __version__
+from countis.cli_bus import add_bus, add_faults, add_service, most
+from countis.cli_line import add_replay, add_trace, trace_path
 from countis.errors import CountisError, SettingError
 from countis.modbus.tables import BLOCKS, ROWS, Row
 from countis.models import E44, MAX_RATE, MIN_RATE, MODELS, Model
@@ -99,6 +101,8 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.supply is not None and args.recording is not None:
         raise _Usage("run: --supply and --recording exclude each other (allowed: one of them)")
+    if args.stale_after is not None and not args.stale_after > 0.0:
+        raise _Usage(f"--stale-after: {args.stale_after:g} is not possible (allowed: above 0)")
     if not (math.isfinite(args.speed) and 0.0 < args.speed <= 1000.0):
         raise _Usage(f"--speed: {args.speed:g} is not possible (allowed: above 0, up to 1000)")
     model = MODELS[args.model] if args.model is not None else None
@@ -116,6 +120,11 @@ def _run(args: argparse.Namespace) -> int:
         raw=_raw(args),
         speed=args.speed,
         ready_file=Path(args.ready_file) if args.ready_file is not None else None,
+        most=most(args),
+        stale_after=math.inf if args.stale_after is None else args.stale_after,
+        keep_silence=args.keep_silence,
+        diagnostics=args.diagnostics,
+        trace=trace_path(args),
     )
     return run(options, E44)
 
@@ -268,7 +277,6 @@ def _add_run(commands: Any) -> None:
     p.add_argument("--tcp", default="127.0.0.1:1502", metavar="HOST:PORT|none", help="Modbus TCP; default %(default)s")
     p.add_argument("--rtu-tcp", default="none", metavar="HOST:PORT|none", help="RTU over TCP; default none")
     p.add_argument("--web", default="127.0.0.1:8044", metavar="HOST:PORT|none", help="its page; default %(default)s")
-    p.add_argument("--token", metavar="T", help="what the page asks for; needed where --web is no loopback address")
     p.add_argument("--supply", metavar="FILE.toml", help="what the meter is wired to; default: a small workshop with a PV roof")
     p.add_argument(
         "--recording",
@@ -277,7 +285,10 @@ def _add_run(commands: Any) -> None:
     )
     _add_raw(p)
     p.add_argument("--speed", type=float, default=1.0, metavar="X", help="meter time to host time")
-    p.add_argument("--ready-file", metavar="FILE", help="written as JSON once every port answers")
+    p.add_argument("--stale-after", type=float, metavar="S", help="silent after so many s without samples")
+    p.add_argument("--keep-silence", action="store_true", help="3.5 characters before each reply on a pty too, as on a device")
+    add_service(p)
+    add_trace(p)
     p.set_defaults(call=_run)
 
 
@@ -294,6 +305,9 @@ def _parser() -> _Parser:
     parser.add_argument("--version", action="version", version=f"countis {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     _add_run(commands)
+    add_bus(commands, _endpoint, _state_folder)
+    add_faults(commands)
+    add_replay(commands)
     _add_panel(commands)
     p = commands.add_parser("read", help="read a meter by symbol, real or virtual")
     p.add_argument("target", help="device path, tcp://HOST:PORT or rtu+tcp://HOST:PORT")

@@ -4,6 +4,8 @@ CountisError
 ├── SettingError       your value is out of range, or sealed
 ├── UnknownSymbol      no quantity or setting has that name
 ├── SupplyError        a supply, a recording or samples that cannot be used
+├── SiteError          a site file that cannot be used
+├── TraceError         a trace of a line that cannot be read or written
 ├── MemoryImageError   a memory that is damaged, foreign, in use or of a newer version
 └── BusError           the other end of the line
     ├── NoReply        silence
@@ -43,6 +45,14 @@ class UnknownSymbol(CountisError, KeyError):
 
 class SupplyError(CountisError, ValueError):
     """A supply, recording or array of samples cannot be used."""
+
+
+class SiteError(CountisError, ValueError):
+    """A site file cannot be used."""
+
+
+class TraceError(CountisError, ValueError):
+    """A trace of what was said on a line cannot be read or written."""
 
 
 class MemoryImageError(CountisError):

@@ -90,6 +90,20 @@ def read_fault(row: Mapping[str, Any], now: int = 0) -> Fault:
     return Fault(kind, start, end, _number(row, "share", 1.0, 0.0, 1.0), amount)
 
 
+def fault_row(fault: Fault, now: int) -> dict[str, Any]:
+    """Return a fault as a table whose times count from `now`; what is over is told with `for` 0."""
+    row: dict[str, Any] = {"kind": fault.kind.value}
+    if fault.start > now:
+        row["at"] = (fault.start - now) / SECOND
+    if fault.end != FOREVER:
+        row["for"] = max(0.0, (fault.end - max(now, fault.start)) / SECOND)
+    if fault.share < 1.0:
+        row["share"] = fault.share
+    if fault.kind in AMOUNTS:
+        row[AMOUNTS[fault.kind][0]] = fault.amount
+    return row
+
+
 def _number(row: Mapping[str, Any], key: str, default: float, low: float, high: float) -> float:
     value = row.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:

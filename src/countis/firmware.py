@@ -5,6 +5,7 @@ Rule: CS1 covers what makes the legal figures, CS2 everything else; both are tak
 
 from __future__ import annotations
 
+import functools
 import platform
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ def checksums() -> tuple[int, int]:
     return sums[True], sums[False]
 
 
+@functools.cache
 def installed() -> Firmware:
     """Return what the meter shows of it; metrological files that are not those recorded are a malfunction (decision 28)."""
     cs1, cs2 = checksums()

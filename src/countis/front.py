@@ -34,10 +34,11 @@ class Front:
         self.panel, commands = step(self.panel, event, self._meter, now)
         self._meter.apply(commands)
 
-    def release_all(self, now: int) -> None:
-        """Let go of every key, as when whoever held them is gone."""
-        for key in self.panel.down:
-            self.event(Release(key), now)
+    def let_go(self, keys: Key, now: int) -> None:
+        """Let keys go up without having pressed anything, as when whoever held them is gone."""
+        self.event(Tick(), now)
+        left = self.panel.down & ~keys
+        self.panel = replace(self.panel, down=left, chord=left, spent=bool(left), testing=False)
 
     def frame(self, now: int) -> LcdFrame:
         """Return what the LCD shows at `now`: values move once a second (manual §13), keys act at once."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from countis import diagnostics
 from countis.commands import (
     Command,
     FetchLoadCurve,
@@ -74,6 +75,8 @@ class Slave:
         self._image = np.full(words.IMAGE_WORDS, words.RESERVED_WORD, np.uint16)
         self._bytes = b""
         self._seen = (-1, -1)
+        self.diagnostics = False  # functions 8 and 43/14, which the device does not have
+        self._counts = diagnostics.Counts()
         self._clock: dict[str, int] = {}  # parts written and not yet in force (decision 40)
 
     def rtu(self, frame: bytes) -> bytes:
@@ -103,6 +106,26 @@ class Slave:
         if not request or not self._meter.powered:
             return b""
         self._meter.saw_frame()
+        self._counts.messages += 1
+        if self.diagnostics and request[0] in (diagnostics.DIAGNOSTICS, diagnostics.ENCAPSULATED):
+            reply = diagnostics.answer(request, self._counts, self._objects())
+        else:
+            reply = self._answer(request)
+        if reply[0] & pdu.ERROR:
+            self._counts.exceptions += 1
+        else:
+            self._counts.served += 1
+        return reply
+
+    def _objects(self) -> list[str]:
+        """Return the objects of device identification."""
+        named = identity(self._meter)
+        version = ".".join(map(str, self._meter.firmware.version))
+        return [str(named["id.vendor"]), self._meter.model.reference, version, "", str(named["id.product"]),
+                str(named["id.extended_name"])]  # fmt: skip
+
+    def _answer(self, request: bytes) -> bytes:
+        """Answer a request of the functions that the device has."""
         try:
             parsed = pdu.parse_request(request)
         except Malformed as error:

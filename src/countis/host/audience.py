@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
+import logging
+import operator
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -18,6 +21,7 @@ from countis.panel.keys import Key
 _TICK: Final = 0.05  # s between looks at the LCD
 _WAVES, _SECOND = 5, 20  # ticks between scopes, and between states
 _WAITING: Final = 200  # messages that may wait for a viewer
+_MESSAGES: Final = 40  # of keys a second: 20 presses
 _KEYS: Final = {str(key.name): key for key in Key}
 
 
@@ -30,16 +34,16 @@ class Viewer:
     """One page that is open: what waits to be sent to it, which keys it holds."""
 
     def __init__(self) -> None:
-        self.waiting: asyncio.Queue[str | None] = asyncio.Queue(_WAITING)
-        self.held: set[Key] = set()
+        self.waiting: asyncio.Queue[str] = asyncio.Queue(_WAITING)
+        self.late = asyncio.Event()  # it does not keep up, and is to be closed
+        self.held = Key(0)
         self.last = 0  # the number of its last key message
+        self.allowance = Allowance(_MESSAGES)
 
     def send(self, text: str) -> None:
         """Let a message wait for it; one that does not keep up is ended."""
         if self.waiting.full():
-            while not self.waiting.empty():
-                self.waiting.get_nowait()
-            self.waiting.put_nowait(None)
+            self.late.set()
         else:
             self.waiting.put_nowait(text)
 
@@ -52,43 +56,53 @@ class Audience:
         self.viewers: set[Viewer] = set()
         self._task: asyncio.Task[None] | None = None
         self._lcd = ""
-        self._allowance = Allowance()
 
     @contextlib.contextmanager
     def seat(self) -> Iterator[Viewer]:
         """Let one more viewer in; when it goes, its keys go up."""
         viewer = Viewer()
         self.viewers.add(viewer)
-        if self._task is None:
-            self.station.listen(True)
-            self._task = asyncio.create_task(self._show())
-        self._lcd = dumps({"type": "lcd", **lcd(self.station.frame())})
-        viewer.send(dumps({"type": "state", **self.station.state()}))
-        viewer.send(self._lcd)
         try:
+            if self._task is None:
+                self.station.listen(True)
+                self._task = asyncio.create_task(self._show())
+            self._lcd = dumps({"type": "lcd", **lcd(self.station.frame())})
+            viewer.send(dumps({"type": "state", **self.station.state()}))
+            viewer.send(self._lcd)
             yield viewer
         finally:
             self.viewers.discard(viewer)
-            for key in viewer.held - {key for other in self.viewers for key in other.held}:
-                self.station.key(key, False)
+            gone = viewer.held & ~self._held()
+            if gone:
+                self.station.let_go(gone)
             if not self.viewers and self._task is not None:
                 self._task.cancel()
                 self._task = None
                 self.station.listen(False)
 
+    def _held(self) -> Key:
+        """Return the keys that viewers hold."""
+        return functools.reduce(operator.or_, (viewer.held for viewer in self.viewers), Key(0))
+
     async def _show(self) -> None:
-        """Send what has changed, each kind at its own pace."""
+        """Send what has changed, each kind at its own pace; the next tick is no worse for one that failed."""
         tick = 0
         while True:
             await asyncio.sleep(_TICK)
             tick += 1
-            self._show_lcd()
-            if tick % _WAVES == 0:
-                scope, lights, told = self.station.scope(), self.station.lights(), self.station.told()
-                content = {"scope": scope, "lights": lights, "frames": told}
-                self._send({"type": "now", **{name: value for name, value in content.items() if value}})
-            if tick % _SECOND == 0:
-                self._send({"type": "state", **self.station.state()})
+            try:
+                self._show_tick(tick)
+            except Exception:
+                logging.getLogger(__name__).exception("page")
+
+    def _show_tick(self, tick: int) -> None:
+        self._show_lcd()
+        if tick % _WAVES == 0:
+            scope, lights, told = self.station.scope(), self.station.lights(), self.station.told()
+            content = {"scope": scope, "lights": lights, "frames": told}
+            self._send({"type": "now", **{name: value for name, value in content.items() if value}})
+        if tick % _SECOND == 0:
+            self._send({"type": "state", **self.station.state()})
 
     def _show_lcd(self) -> None:
         text = dumps({"type": "lcd", **lcd(self.station.frame())})
@@ -105,14 +119,21 @@ class Audience:
     def take(self, viewer: Viewer, text: str) -> None:
         """Take `{"key": "ENTER", "down": true, "n": 17}`; ValueError where it is something else."""
         message = json.loads(text)
-        if not isinstance(message, dict) or message.keys() != {"key", "down", "n"} or message["key"] not in _KEYS:
+        if not isinstance(message, dict) or message.keys() != {"key", "down", "n"} or str(message["key"]) not in _KEYS:
             raise ValueError('not a key (allowed: {"key": "SET|UP|ENTER", "down": true, "n": 1})')
-        key, down, number = _KEYS[message["key"]], message["down"], message["n"]
+        key, down, number = _KEYS[str(message["key"])], message["down"], message["n"]
         if not isinstance(down, bool) or not isinstance(number, int) or isinstance(number, bool) or number <= viewer.last:
             raise ValueError(f"down true or false, n above {viewer.last}")
         viewer.last = number
-        if down and not self._allowance.spend(str(id(viewer)), asyncio.get_running_loop().time()):
+        if not viewer.allowance.spend("", asyncio.get_running_loop().time()):
             raise ValueError("too many keys (allowed: 20 a second)")
-        (viewer.held.add if down else viewer.held.discard)(key)
-        self.station.key(key, down)
-        self._show_lcd()
+        if down == bool(viewer.held & key):
+            return
+        viewer.held ^= key
+        if down or not self._held() & key:  # it is up when nobody holds it
+            self.station.key(key, down)
+            self._show_lcd()
+
+    def tell_supply(self) -> None:
+        """Tell every viewer that the meter is wired otherwise."""
+        self._send({"type": "supply", "name": self.station.supply_name})

@@ -50,6 +50,13 @@ def show(line: str, out: TextIO | None) -> None:
         print(line, file=out, flush=True)
 
 
+def bus_greeting(lines: Iterable[tuple[str, str, int]], web: str | None, folder: Path, changed: Iterable[str]) -> str:
+    """Return what `bus` prints when everything answers. lines: where, how fast, how many meters."""
+    told = [f"  {where}  {speed}, {meters} meters" for where, speed, meters in lines]
+    page = [f"  page     http://{web}/"] if web is not None else []
+    return "\n".join(["countis bus", f"  memories {folder}", *(f"  changed  {text}" for text in changed), *page, *told])
+
+
 def greeting(meter: Meter, ports: Mapping[str, str | None], memory: Path, changed: Iterable[str] = ()) -> str:
     """Return what `run` prints when everything answers: where to connect, and lines ready to copy."""
     s, command = meter.settings, own_command()

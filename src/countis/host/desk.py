@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from countis.errors import SettingError
-from countis.faults import Answer, Kind, read_fault
+from countis.faults import Answer, Kind, fault_row, read_fault
 from countis.host.feeder import Feeder
 from countis.modbus import pdu, rtu, tcp
 from countis.rs485 import Cable, Line
 
 _ANY_UNIT: Final = (0, 255)  # reach a single meter, whatever its address (decision 35)
 _AT_HAND: Final = 1000  # replies at most; a master asks for a few over and over
+_MOST_FAULTS: Final = 100
 _SILENCE: Final = Answer(0, b"")
 Speed = tuple[int, str, int]  # baud, parity, stop bits
 
@@ -58,11 +59,18 @@ class Desk:
         settings = self.meter.settings
         return int(settings["baud"]), str(settings["parity"]), int(settings["stop_bits"])
 
-    def set_faults(self, rows: Sequence[dict[str, Any]]) -> None:
+    @property
+    def fault_rows(self) -> list[dict[str, Any]]:
+        """The faults that hold or will, as tables that count from now."""
+        now = self.feeder.line_now
+        return [fault_row(fault, now) for fault in self.faults.list if fault.end > now]
+
+    def set_faults(self, rows: Sequence[Any]) -> None:
         """Let other faults hold from now on; SettingError says what is allowed."""
-        if len(rows) > 100:
-            raise SettingError(f"faults: {len(rows)} (allowed: up to 100)")
-        self.faults.list = tuple(read_fault(row, self.feeder.line_now) for row in rows)
+        if len(rows) > _MOST_FAULTS:
+            raise SettingError(f"faults: {len(rows)} (allowed: up to {_MOST_FAULTS})")
+        now = self.feeder.line_now
+        self.faults.list = tuple(read_fault(row if isinstance(row, dict) else {}, now) for row in rows)
 
     def _dumb(self) -> bool:
         return self.feeder.stale or self.swapped or self.faults.on(Kind.DEAD, self.feeder.line_now) is not None
@@ -77,8 +85,9 @@ class Desk:
         answer = Answer(0, reply)
         if self.faults.list:
             answer = self.faults.answer(self.feeder.line_now, frame[0], reply[1:-2], serial=True)
-        if self.heard is not None:
-            self.heard.append(Exchange(time.time(), "RTU", frame[0], frame[1:-2], answer.data[1:-2]))
+        heard = self.heard
+        if heard is not None:
+            heard.append(Exchange(time.time(), "RTU", frame[0], frame[1:-2], answer.data[1:-2]))
         return answer
 
     def tcp(self, envelope: tcp.Envelope) -> Answer:

@@ -18,7 +18,7 @@ from countis.host.sources import Source
 from countis.meter import Event, Meter, RecordWritten
 from countis.supply.source import Supply
 
-_PIECE: Final = 1600  # samples fed under the lock at once, so that no request waits long
+_PIECE: Final = 4000  # samples fed under the lock at once, so that no request waits long
 _BEHIND: Final = 2.0  # s of host time the meter may be late before it lets the rest go
 _BRIEF: Final = 0.01  # s of host time between feeds at least
 _HEAD_START: Final = 2.5  # s of signal at most that are fed at once, so that there is something to read
@@ -38,6 +38,7 @@ class Feeder:
         self.faults, self.stale_after = faults or Faults(), stale_after
         self.began = time.monotonic_ns()
         self.latest: deque[NDArray[Any]] = deque(maxlen=_LATEST)  # the last samples
+        self.watched = False  # whether somebody looks at the samples
         self.lights: deque[tuple[str, float]] = deque(maxlen=_LIGHTS)  # output and monotonic time of flashes and pulses
         self.ended = False  # the source has come to its end
         self.reached = speed  # the speed that is kept
@@ -47,7 +48,7 @@ class Feeder:
         self._rate, self._origin, self._fed = 0.0, 0.0, 0  # samples a second; from when on; since then
 
     def change(self, source: Source) -> None:
-        """Feed from another source as soon as may be; a supply goes on where the last one stood in its cycle."""
+        """Feed from another source as soon as may be; a supply goes on in phase after another."""
         self._wanted = source
 
     @property
@@ -118,7 +119,8 @@ class Feeder:
                 drift = self.faults.on(Kind.DRIFT, self.line_now)
                 if drift is not None:
                     self.meter.nudge_clock(round(len(block) / self.meter.rate * 1e3 * drift.amount))
-            self.latest.append(block)
+            if self.watched:
+                self.latest.append(block)
             self._show(events)
             self._last = time.monotonic()
             count -= len(block)
@@ -129,9 +131,14 @@ class Feeder:
         if wanted is None:
             return
         self.ended = False
-        if isinstance(wanted, Supply) and isinstance(self.source, Supply) and wanted.rate == self.source.rate:
-            self.source.follow(wanted)
-            return
+        self._change_to(wanted)
+
+    def _change_to(self, wanted: Source) -> None:
+        if isinstance(wanted, Supply) and isinstance(self.source, Supply):
+            if wanted.rate == self.source.rate:
+                self.source.follow(wanted)
+                return
+            wanted.begin_at(self.source.turns)
         with self.lock:
             self.source = wanted
             if wanted.rate != self.meter.rate:

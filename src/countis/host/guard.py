@@ -61,6 +61,13 @@ def _is_address(host: str) -> bool:
     return True
 
 
+def _name_in(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 class Allowance:
     """So many state changes a second for each client."""
 
@@ -111,7 +118,7 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         """Return what is answered instead, None where the request may pass."""
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _name_in(f"//{host}")
         if self._token is None and not _is_address(name):
             return line(f"host {name[:60]!r}: not this server (allowed: an address or localhost; others with --token)", 400)
         if self._token is not None and scope["path"] not in _OPEN and not self._knows(headers):
@@ -121,7 +128,7 @@ class Guard:
         if not changes:
             return None
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and origin.partition("://")[2] != host:
             return line(f"origin {origin[:60]!r}: not this page", 403)
         client = (scope.get("client") or ("", 0))[0]
         if scope["type"] == "http" and not self._allowance.spend(client, time.monotonic()):
@@ -130,15 +137,17 @@ class Guard:
 
     def _knows(self, headers: Headers) -> bool:
         """Tell whether a request carries the token, in a header or a cookie."""
-        given = headers.get("authorization", "").removeprefix("Bearer ") or cookie_parser(headers.get("cookie", "")).get(COOKIE)
-        return matches(self._token, given or "")
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            given = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        return matches(self._token, given)
 
 
 def matches(token: str | None, given: str) -> bool:
     """Compare with the token in constant time; without a token nothing does."""
-    return token is not None and hmac.compare_digest(given.encode(), token.encode())
+    return bool(token) and hmac.compare_digest(given.encode(), (token or "").encode())
 
 
 def line(text: str, status: int) -> Response:
     """Return a refusal: one line of text."""
-    return PlainTextResponse(" ".join(text.split()) + "\n", status)
+    return PlainTextResponse(" ".join(text.split()) + "\n", status, headers=_HEADERS)

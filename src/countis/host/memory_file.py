@@ -86,7 +86,15 @@ class MemoryFile:
                 done = 0
                 while done < len(data):
                     done += os.pwrite(self._file, data[done:], offset + done)
-            if sync:
+        except OSError as error:
+            raise MemoryImageError(f"{self.path}: {error.strerror} (allowed: a disk that takes writes)") from None
+        if sync:
+            self.sync()
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk."""
+        try:
+            if self._file is not None:
                 os.fdatasync(self._file)
         except OSError as error:
             raise MemoryImageError(f"{self.path}: {error.strerror} (allowed: a disk that takes writes)") from None
@@ -104,11 +112,9 @@ class MemoryFile:
         os.close(self._owner)
 
 
-def write_all(rounds: Sequence[tuple[MemoryFile, list[Write]]]) -> None:
-    """Carry out the writes of several memories in one sync round; they lie in folders of one disk."""
-    if len(rounds) == 1:
-        rounds[0][0].write(rounds[0][1])
-        return
-    for memory, writes in rounds:
-        memory.write(writes, sync=False)
-    rounds[0][0].sync_with_others()
+def sync_all(memories: Sequence[MemoryFile]) -> None:
+    """Sync what was written to memories; of several, which lie in folders of one disk, in one round."""
+    if len(memories) == 1:
+        memories[0].sync()
+    else:
+        memories[0].sync_with_others()

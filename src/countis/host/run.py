@@ -34,6 +34,7 @@ from countis.host.runner import Runner
 from countis.host.serial_port import SerialPort
 from countis.host.sources import DEFAULT, Raw, Source, open_source, supply_document
 from countis.host.station import Station
+from countis.host.trace_file import hub_of, open_trace
 from countis.host.web import serving
 from countis.meter import Meter
 from countis.models import Model
@@ -63,6 +64,9 @@ class Options:
     ready_file: Path | None
     most: int = MOST_CONNECTIONS
     stale_after: float = math.inf
+    keep_silence: bool = False
+    diagnostics: bool = False
+    trace: Path | None = None
 
 
 def local_seconds() -> int:
@@ -98,11 +102,12 @@ def open_meter(options: Options, memory: MemoryFile, default: Model) -> tuple[Me
     source = open_source(options.supply, options.recording, meter.ratio, meter.clock % 86400, options.raw)
     meter.set_rate(source.rate)
     meter.tariff_input(source.tariff_volts)
+    meter.slave.diagnostics = options.diagnostics
     changed = [f"{s} {before[s]} -> {v}" for s, v in meter.settings.items() if stored and before[s] != v]
     return meter, source, changed
 
 
-def _write_ready(path: Path, content: dict[str, object] | None) -> None:
+def write_ready(path: Path, content: dict[str, object] | None) -> None:
     """Write the ready file whole; None takes an old one away, and tells early whether the new one can be written."""
     fresh = path.with_name(path.name + ".new")
     try:
@@ -126,15 +131,15 @@ async def serve(options: Options, default: Model, out: TextIO | None) -> int:
         memory = MemoryFile(options.data)
         stack.callback(memory.close)
         if options.ready_file is not None:
-            _write_ready(options.ready_file, None)
+            write_ready(options.ready_file, None)
         meter, source, changed = open_meter(options, memory, default)
         feeder = Feeder(meter, source, options.speed, stale_after=options.stale_after)
         runner = Runner([(feeder, memory)])
         desk = Desk(feeder)
-        hub = Hub([desk])
+        hub = hub_of([desk], open_trace(stack, options.trace))
         at = ((TcpPort, options.tcp, "--tcp"), (RtuTcpPort, options.rtu_tcp, "--rtu-tcp"))
         tcp, rtu_tcp = [await open_port(stack, kind, hub, where, option, options.most) for kind, where, option in at]
-        line = SerialPort(hub, options.serial) if options.serial is not None else None
+        line = SerialPort(hub, options.serial, keep_silence=options.keep_silence) if options.serial is not None else None
         if line is not None:
             stack.callback(line.close)
         web = await open_web(stack, options.web, options.token, [Station(feeder, desk, *_wired(options))], runner)
@@ -146,13 +151,13 @@ async def serve(options: Options, default: Model, out: TextIO | None) -> int:
             line.start()
         runner.start()
         stack.callback(runner.stop)
-        await _until_ready(runner, asked, _STREAM_PATIENCE if options.recording == "-" else math.inf)
+        await until_ready(runner, asked, _STREAM_PATIENCE if options.recording == "-" else math.inf)
         ports = {"serial": line.name if line else None, "tcp": tcp, "rtu_tcp": rtu_tcp, "web": web}
         if runner.failure is None and not asked.is_set():
             print(greeting(meter, ports, memory.path, changed), file=out, flush=True)
             if options.ready_file is not None:
                 about = {"pid": os.getpid(), "model": meter.model.name, "address": meter.settings["address"]}
-                _write_ready(options.ready_file, {**about, **ports, "data": str(options.data)})
+                write_ready(options.ready_file, {**about, **ports, "data": str(options.data)})
             await _watch(runner, feeder, hub, asked, out)
     if runner.failure is not None:
         raise runner.failure
@@ -174,6 +179,8 @@ async def open_web(stack: contextlib.AsyncExitStack, at: tuple[str, int] | None,
     if at is None:
         return None
     host, port = at
+    if token == "":
+        raise SettingError("--token: empty (allowed: a secret, or no --token on loopback)")
     if token is None and not is_local(host):
         raise SettingError(f"--web {host}:{port}: reached from elsewhere (allowed: 127.0.0.1, localhost, or with --token)")
     return await stack.enter_async_context(serving(stations, runner, host, port, token))
@@ -189,7 +196,7 @@ async def open_port(stack: contextlib.AsyncExitStack, kind: Callable[[TcpServer]
     return await server.listen(kind, *at, option)
 
 
-async def _until_ready(runner: Runner, asked: asyncio.Event, patience: float) -> None:
+async def until_ready(runner: Runner, asked: asyncio.Event, patience: float) -> None:
     """Wait until there is something to read, or for as long as the source may be silent."""
     deadline = time.monotonic() + patience
     while not (runner.ready.is_set() or runner.stopped.is_set() or asked.is_set()) and time.monotonic() < deadline:

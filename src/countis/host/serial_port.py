@@ -100,13 +100,14 @@ class SerialPort:
             data = os.read(self._fd, _CHUNK)
             if not data:
                 raise OSError("hung up")
+            if not framer.waiting:
+                framer.addresses = self._hub.refresh()
             data = self._without_echo(self._through_line(data))
             frames = framer.receive(data) if data else []
         else:
             frames = framer.silence() if framer.waiting else []
         for frame in frames:
             self._queue(self._hub.rtu(frame))
-            framer.addresses = self._hub.refresh()
         now = time.monotonic()
         while self._waiting and self._waiting[0][0] <= now:
             self._write(heapq.heappop(self._waiting)[2])

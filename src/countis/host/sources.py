@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tomllib
 from dataclasses import dataclass, replace
@@ -50,6 +51,7 @@ def _supply_text(path: Path | None) -> str:
     return resources.files("countis.supply").joinpath(DEFAULT).read_text("utf-8") if path is None else read_text(path)
 
 
+@functools.cache
 def supply_plan(path: Path | None) -> SupplyPlan:
     """Read a supply file, or the workshop that comes with the package."""
     return read_supply(_supply_text(path), DEFAULT if path is None else str(path))
@@ -110,8 +112,9 @@ def _pull(count: int) -> bytes:
         raise SupplyError(f"standard input: {error.strerror} (allowed: raw samples or a WAV)") from None
 
 
-def open_source(supply: Path | None, recorded: str | None, ratio: float, midnight: float, raw: Raw) -> Source:
-    """Open what `--supply` or `--recording` name; the workshop where neither is given."""
+def open_source(supply: Path | None, recorded: str | None, ratio: float, midnight: float, raw: Raw,
+                seed: int | None = None) -> Source:  # fmt: skip
+    """Open what `--supply` or `--recording` name; the workshop where neither is given. seed: instead of the supply's own."""
     if recorded == "-":
         return RawStream(_pull, raw.rate, raw.form, raw.v_scale, raw.i_scale)
     if recorded is not None:
@@ -121,4 +124,4 @@ def open_source(supply: Path | None, recorded: str | None, ratio: float, midnigh
         beside = supply.parent if supply is not None else Path()
         volts = described.states[0][1].state.tariff_volts
         return recording(described.recording, beside, replace(raw, rate=described.rate), volts)
-    return described.build(ratio, midnight)
+    return (described if seed is None else replace(described, seed=seed)).build(ratio, midnight)

@@ -25,13 +25,14 @@ from countis.panel.keys import Key
 from countis.panel.machine import Press, Release
 from countis.quantities import PARTIALS, QUANTITIES
 from countis.settings import CHANNELS
-from countis.supply.toml_file import read_supply
+from countis.supply.toml_file import SupplyPlan, read_supply
 
 _CYCLES: Final = 2  # of the network on the scope
 _POINTS: Final = 192  # on the scope; divides into cycles, so that a page can take phasors from it
 _STEPS: Final = np.array([10.0] * 3 + [1000.0] * 3)  # the scope's integers: 0.1 V, 1 mA on the secondary
 _HEARD: Final = 400  # exchanges that wait for a page
 _TOLD: Final = 40  # exchanges told at once; what is beyond is counted
+_MOST_STATES, _MOST_LOADS = 5000, 64  # of a supply that comes from a page
 _NAME: Final = "supply"
 T = TypeVar("T")
 
@@ -54,6 +55,8 @@ def _inline(value: Any) -> str:
         return "[" + ", ".join(map(_inline, value)) + "]"
     if value is None:
         raise SupplyError(f"{_NAME}: null is no value (allowed: a key left out)")
+    if not isinstance(value, bool | int | float | str):
+        raise SupplyError(f"{_NAME}: {value} is no value of a supply (allowed: numbers, text, true, false)")
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
@@ -62,6 +65,7 @@ class Station:
 
     def __init__(self, feeder: Feeder, desk: Desk, supply: dict[str, Any] | None, supply_name: str, name: str = "") -> None:
         self.feeder, self.desk, self.supply, self.supply_name, self.name = feeder, desk, supply, supply_name, name
+        self._asked = 0  # requests when last told
 
     @property
     def meter(self) -> Meter:
@@ -75,6 +79,7 @@ class Station:
 
     def listen(self, wanted: bool) -> None:
         """Begin or end to keep what is said on the ports."""
+        self._asked, self.feeder.watched = self.desk.requests, wanted
         self.desk.heard = deque(maxlen=_HEARD) if wanted else None
 
     # the front panel
@@ -89,12 +94,24 @@ class Station:
         with self.feeder.lock:
             self.meter.front.event(Press(key) if down else Release(key), time.monotonic_ns())
 
+    def let_go(self, keys: Key) -> None:
+        """Let keys go up of whoever is gone; that presses nothing."""
+        with self.feeder.lock:
+            self.meter.front.let_go(keys, time.monotonic_ns())
+
     def seal(self, closed: bool) -> Refusal | None:
         """Close or break the seal (decision 13)."""
         with self.feeder.lock:
             return self.meter.apply([SetSetting("sealed", int(closed))])
 
     # what can be seen
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a list of meters shows of it."""
+        with self.feeder.lock:
+            power, energy = self.meter["P"], self.meter["Ea+"]
+        return {"address": self.address, "name": self.name, "model": self.meter.model.name, "lcd": self.frame().text,
+                "P": power, "Ea+": energy, "requests": self.desk.requests}  # fmt: skip
 
     def state(self) -> dict[str, Any]:
         """Return every value of a moment, in SI units; None is not available."""
@@ -107,13 +124,15 @@ class Station:
         rounded = {symbol: round(v, 6) if isinstance(v, float) else v for symbol, v in values.items()}
         notes = self.feeder.notes
         return {"model": self.meter.model.name, "address": self.address, "reference": self.meter.model.reference, **state,
-                "speed": self.feeder.speed, "requests": self.desk.requests, "notes": notes, "running": runs,
+                "speed": self.feeder.speed, "requests": self.desk.requests, "notes": notes, "running": runs, "name": self.name,
+                "faults": self.desk.fault_rows,
                 "values": rounded}  # fmt: skip
 
     def scope(self) -> dict[str, Any] | None:
         """Return two cycles of the six waveforms from a rising zero crossing of V1 on, in steps of 0.1 V and 1 mA."""
         blocks = list(self.feeder.latest)
-        rate, frequency = self.meter.rate, self.meter["f"]
+        with self.feeder.lock:
+            rate, frequency = self.meter.rate, self.meter["f"]
         samples = np.concatenate(blocks) if blocks else np.zeros((0, 6))
         length = _CYCLES * rate / (frequency if isinstance(frequency, float) else 50.0)
         head = samples[: max(0, len(samples) - int(length) - 2), 0]
@@ -137,29 +156,42 @@ class Station:
 
     def told(self) -> list[dict[str, Any]]:
         """Return what was said on the ports since the last call, two frames for each exchange."""
-        heard = list(_drained(self.desk.heard)) if self.desk.heard is not None else []
-        left_out = [{"skipped": len(heard) - _TOLD}] if len(heard) > _TOLD else []
+        kept, asked = self.desk.heard, self.desk.requests
+        heard = list(_drained(kept)) if kept is not None else []
+        skipped = max(len(heard), asked - self._asked) - _TOLD
+        self._asked = asked
+        left_out = [{"skipped": skipped}] if skipped > 0 and heard else []
         return [*left_out, *(line for exchange in heard[-_TOLD:] for line in _lines(exchange))]
 
     # what it is wired to
 
     def wire(self, document: dict[str, Any], name: str) -> None:
         """Feed the meter from another supply; SupplyError in one line where it cannot be."""
-        if "recording" in document:
-            raise SupplyError("recording: not from a page (allowed: voltages and loads; countis run --recording)")
         try:
             text = toml(document)
-        except ValueError:
-            raise SupplyError(f"{_NAME}: a number that is none (allowed: finite numbers)") from None
-        with self.feeder.lock:
-            ratio, midnight = self.meter.ratio, self.meter.clock % 86400
-        self.feeder.change(read_supply(text, _NAME).build(ratio, midnight))
-        self.supply, self.supply_name = document, name
+            text.encode()
+        except SupplyError:
+            raise
+        except (ValueError, TypeError, RecursionError):
+            raise SupplyError(f"{_NAME}: not to be written as TOML (allowed: finite numbers, text, lists, tables)") from None
+        self._wire(document, read_supply(text, _NAME, _MOST_STATES), name)
 
     def wire_text(self, text: str, name: str) -> None:
         """Feed the meter from a supply file; SupplyError names line and key."""
-        read_supply(text, name)
-        self.wire(tomllib.loads(text), name)
+        plan = read_supply(text, name, _MOST_STATES)
+        document = tomllib.loads(text)
+        toml(document)  # what a page cannot be told is not taken
+        self._wire(document, plan, name)
+
+    def _wire(self, document: dict[str, Any], plan: SupplyPlan, name: str) -> None:
+        if plan.recording is not None:
+            raise SupplyError("recording: not from a page (allowed: voltages and loads; countis run --recording)")
+        if len(document.get("load", [])) > _MOST_LOADS:
+            raise SupplyError(f"load: {len(document['load'])} of them (allowed: up to {_MOST_LOADS})")
+        with self.feeder.lock:
+            ratio, midnight = self.meter.ratio, self.meter.clock % 86400
+        self.feeder.change(plan.build(ratio, midnight))
+        self.supply, self.supply_name = document, name
 
 
 def _drained(kept: deque[T]) -> Iterator[T]:

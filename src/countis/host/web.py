@@ -19,10 +19,11 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from countis.errors import BusError, CountisError, SupplyError
 from countis.host.audience import Audience, Viewer
@@ -31,6 +32,10 @@ from countis.host.runner import Runner
 from countis.host.station import Station, lcd
 
 MOST_VIEWERS: Final = 64
+_MOST_CONNECTIONS: Final = 256
+_GRACE_S: Final = 0.3  # for answers that are under way at the end
+_HEAD_S: Final = 5.0  # for the head of a request
+_PING_S: Final = 1.0  # a viewer that is gone without a word must not hold a key for long
 _TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _STATIC: Final = resources.files("countis.host").joinpath("static")
 
@@ -44,8 +49,9 @@ class Pages:
 
     def __init__(self, stations: Sequence[Station], runner: Runner, token: str | None) -> None:
         self._runner = runner
+        self._wiring = asyncio.Lock()  # one change of supply at a time
         self.audiences = [Audience(station) for station in stations]
-        at = "/api/meters/{address:int}"
+        at = "/api/meters/{address}"
         self.app = Starlette(
             routes=[
                 Route("/", self.page),
@@ -56,6 +62,7 @@ class Pages:
                 Route(f"{at}/supply", self.supply),
                 Route(f"{at}/supply", self.wire, methods=["PUT"]),
                 Route(f"{at}/seal", self.seal, methods=["PUT"]),
+                Route(f"{at}/faults", self.faults, methods=["GET", "PUT"]),
                 WebSocketRoute(f"{at}/live", self.live),
                 Route("/healthz", self.healthz),
                 Route("/readyz", self.readyz),
@@ -65,11 +72,11 @@ class Pages:
         )
         self._token = token
 
-    def _audience(self, address: int) -> Audience:
+    def _audience(self, address: str) -> Audience:
         for audience in self.audiences:
-            if audience.station.address == address:
+            if str(audience.station.address) == address:
                 return audience
-        raise HTTPException(404, f"no meter at address {address}")
+        raise HTTPException(404, f"no meter at address {address[:20]}")
 
     def _station(self, request: Request) -> Station:
         return self._audience(request.path_params["address"]).station
@@ -94,7 +101,7 @@ class Pages:
     async def meters(self, request: Request) -> Response:
         """List the meters."""
         stations = [audience.station for audience in self.audiences]
-        return JSONResponse([{"address": s.address, "model": s.meter.model.name, "lcd": s.frame().text} for s in stations])
+        return JSONResponse([station.summary() for station in stations])
 
     async def meter(self, request: Request) -> Response:
         """Return everything of one meter."""
@@ -108,15 +115,18 @@ class Pages:
 
     async def wire(self, request: Request) -> Response:
         """Wire a meter to a supply, given as JSON or as TOML."""
-        station, body = self._station(request), await _body(request)
+        audience, body = self._audience(request.path_params["address"]), await _body(request)
+        station = audience.station
         try:
             text = body.decode()
         except UnicodeDecodeError as error:
             raise SupplyError(f"supply: byte {error.start} is not UTF-8 (allowed: UTF-8)") from None
-        if request.headers.get("content-type", "").startswith("application/json"):
-            station.wire(_object(text), "page")
-        else:
-            station.wire_text(text, "scenario")
+        async with self._wiring:
+            if request.headers.get("content-type", "").startswith("application/json"):
+                await asyncio.to_thread(station.wire, _object(text), "page")
+            else:
+                await asyncio.to_thread(station.wire_text, text, "scenario")
+        audience.tell_supply()
         return JSONResponse({"name": station.supply_name, "document": station.supply})
 
     async def seal(self, request: Request) -> Response:
@@ -128,6 +138,16 @@ class Pages:
         if refusal is not None:
             raise HTTPException(400, refusal.text)
         return JSONResponse({"sealed": content["sealed"]})
+
+    async def faults(self, request: Request) -> Response:
+        """Return the faults on purpose of a meter, or let others hold."""
+        desk = self._station(request).desk
+        if request.method == "PUT":
+            rows = _json((await _body(request)).decode("utf-8", "replace"))
+            if not isinstance(rows, list):
+                raise SupplyError("faults: not a list (allowed: a list of faults)")
+            desk.set_faults(rows)
+        return JSONResponse(desk.fault_rows)
 
     async def live(self, websocket: WebSocket) -> None:
         """Show a meter, and take its keys, until the viewer goes."""
@@ -141,13 +161,17 @@ class Pages:
             return
         await websocket.accept()
         with audience.seat() as viewer:
-            sending = asyncio.create_task(_send_waiting(websocket, viewer))
+            works = (_send_waiting(websocket, viewer), _take_keys(websocket, audience, viewer), viewer.late.wait())
+            doing: list[asyncio.Task[Any]] = [asyncio.create_task(work) for work in works]
             try:
-                await _take_keys(websocket, audience, viewer)
+                await asyncio.wait(doing, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                sending.cancel()
-                with contextlib.suppress(asyncio.CancelledError, RuntimeError, WebSocketDisconnect):
-                    await sending
+                for task in doing:
+                    task.cancel()
+                await asyncio.gather(*doing, return_exceptions=True)
+        if viewer.late.is_set():
+            with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+                await asyncio.wait_for(websocket.close(1013, "too slow"), 1.0)
 
     async def healthz(self, request: Request) -> Response:
         """Tell that the process lives."""
@@ -161,10 +185,9 @@ class Pages:
 
 
 async def _send_waiting(websocket: WebSocket, viewer: Viewer) -> None:
-    """Send what waits; a viewer that fell behind is closed."""
-    while (text := await viewer.waiting.get()) is not None:
-        await websocket.send_text(text)
-    await websocket.close(1013, "too slow")
+    """Send what waits."""
+    while True:
+        await websocket.send_text(await viewer.waiting.get())
 
 
 async def _take_keys(websocket: WebSocket, audience: Audience, viewer: Viewer) -> None:
@@ -184,19 +207,26 @@ async def _take_keys(websocket: WebSocket, audience: Audience, viewer: Viewer) -
 async def _body(request: Request) -> bytes:
     """Return a body of at most 64 kB; TooLarge beyond."""
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY:
-            raise TooLarge(f"body: longer than {MAX_BODY} bytes")
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > MAX_BODY:
+                raise TooLarge(f"body: longer than {MAX_BODY} bytes")
+    except ClientDisconnect:
+        raise HTTPException(400, "body: broken off") from None
     return body
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise SupplyError("body: not JSON (allowed: JSON)") from None
 
 
 def _object(text: str) -> dict[str, Any]:
     """Read a JSON object; SupplyError in one line where it is none."""
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        raise SupplyError("body: not JSON (allowed: a JSON object)") from None
+    content = _json(text)
     if not isinstance(content, dict):
         raise SupplyError("body: not an object (allowed: a JSON object)")
     return content
@@ -228,6 +258,21 @@ def _has_trace(record: logging.LogRecord) -> bool:
     return record.exc_info is not None
 
 
+class _Http(H11Protocol):
+    """A connection of the page's server; at most so many, and each must begin a request soon."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > _MOST_CONNECTIONS:
+            transport.abort()
+        else:
+            self.loop.call_later(_HEAD_S, self._expect_request)
+
+    def _expect_request(self) -> None:
+        if self.scope is None and not self.transport.is_closing():
+            self.transport.abort()
+
+
 class _Server(uvicorn.Server):
     """uvicorn, but signals are ours."""
 
@@ -248,16 +293,21 @@ async def serving(
         reason = getattr(error, "strerror", None) or str(error)
         raise BusError(f"--web {host}:{port}: {reason} (allowed: a free port of this machine, 0 for any, none)") from None
     config = uvicorn.Config(
-        Pages(stations, runner, token).app, log_config=None, access_log=False, lifespan="off", ws="websockets-sansio",
-        ws_max_size=MAX_BODY, ws_per_message_deflate=False, server_header=False, timeout_graceful_shutdown=1,
+        Pages(stations, runner, token).app, log_config=None, access_log=False, lifespan="off", http=_Http,
+        ws="websockets-sansio", ws_max_size=MAX_BODY, ws_per_message_deflate=False, ws_ping_interval=_PING_S,
+        ws_ping_timeout=2 * _PING_S, server_header=False, proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE_S,  # type: ignore[arg-type]
     )  # fmt: skip
-    logging.getLogger("uvicorn.error").addFilter(_has_trace)
+    log = logging.getLogger("uvicorn.error")
+    log.disabled = False
+    log.addFilter(_has_trace)
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     name, number = listener.getsockname()[:2]
     try:
         yield f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
     finally:
+        logging.getLogger("uvicorn.error").disabled = True  # whoever is cut off now is no news
         server.should_exit = True
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(task, 2.0)

@@ -40,6 +40,8 @@ def _values(address: int, raw: tuple[int, ...]) -> tuple[Value, ...]:
 
 def request(data: bytes) -> Told:
     """Tell what a request asks for."""
+    if not data:
+        return Told(0, "nothing")
     try:
         asked = pdu.parse_request(data)
     except pdu.Malformed as error:
@@ -59,7 +61,7 @@ def reply(asked: bytes, data: bytes) -> Told:
     if data[0] & pdu.ERROR:
         code = data[1] if len(data) > 1 else 0
         return Told(data[0] & ~pdu.ERROR, f"exception {code:02}: {EXCEPTIONS.get(code, 'unknown')}", exception=code)
-    if data[0] == pdu.READ and len(data) == 2 + data[1] and data[1] % 2 == 0 and len(asked) == 5:
+    if data[0] == pdu.READ and len(data) > 1 and len(data) == 2 + data[1] and data[1] % 2 == 0 and len(asked) == 5:
         raw = struct.unpack(f">{data[1] // 2}H", data[2:])
         return Told(pdu.READ, f"{len(raw)} words", _values(int.from_bytes(asked[1:3], "big"), raw))
     return Told(data[0], "written" if data[0] in FUNCTIONS else f"function {data[0]}")

@@ -14,7 +14,7 @@ from countis.modbus.pdu import WRITE_MANY
 
 MAX_FRAME: Final = 256
 BROADCAST: Final = 0
-_FIXED: Final = {1: 8, 2: 8, 3: 8, 4: 8, 5: 8, 6: 8, 7: 4, 8: 8, 11: 4, 12: 4, 17: 4, 22: 10, 24: 6}
+_FIXED: Final = {1: 8, 2: 8, 3: 8, 4: 8, 5: 8, 6: 8, 7: 4, 8: 8, 11: 4, 12: 4, 17: 4, 22: 10, 24: 6, 43: 7}
 _COUNTED: Final = {15: 6, WRITE_MANY: 6, 20: 2, 21: 2, 23: 10}  # function -> where its byte count stands
 
 

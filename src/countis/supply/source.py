@@ -44,6 +44,8 @@ class _Segment:
         self.orders = np.array(orders, np.int64)
         self._volts = voltage_phasors(state.network, orders)
         self._amperes = [load_phasors(load, state.network, orders) for load in state.loads]
+        if not all(np.isfinite(phasors).all() for phasors in (self._volts, *self._amperes)):
+            raise SupplyError("a voltage or a current beyond all numbers (allowed: finite ones)")
         self.moves = any(len(load.profile) > 1 for load in state.loads)
         self.switched = [(n, load) for n, load in enumerate(state.loads) if load.switched]
         self._fixed = None if self.moves else self._phasors([1.0 * load.profile[0][1] for load in state.loads])
@@ -110,13 +112,22 @@ class Supply:
             self.position += n
         return out
 
+    @property
+    def turns(self) -> float:
+        """How far the network has turned."""
+        here = self._segments[self._current]
+        return (here.turns + (self.position - here.start) * here.cycles) % 1.0
+
+    def begin_at(self, turns: float) -> None:
+        """Let the network have turned so far at the beginning; before the first sample is read."""
+        for segment in self._segments:
+            segment.turns = (segment.turns + turns) % 1.0
+
     def follow(self, other: Supply) -> None:
         """Play the states of another supply of the same rate from here on, with no step in the phase of the network."""
-        here = self._segments[self._current]
-        turns = here.turns + (self.position - here.start) * here.cycles
+        other.begin_at(self.turns)
         for segment in other._segments:
             segment.start += self.position
-            segment.turns = (segment.turns + turns) % 1.0
         self._segments, self._current = other._segments, 0
         self.seed = other.seed
 

@@ -19,11 +19,12 @@ from countis.supply.network import PHASES, FrontEnd, Harmonics, Load, Network, S
 from countis.supply.profiles import PROFILES, Points
 from countis.supply.source import Supply
 from countis.supply.synthesis import PIECE
-from countis.supply.toml_reader import Reader, Row, number, one_of, short, text, whole
+from countis.toml_reader import Reader, Row, number, one_of, short, text, whole
 
 AT_END: Final = ("stop", "loop", "off")
 _RAMP_STEPS: Final = 2000
 _MOST_STATES: Final = 100_000
+_NO_VOLTS: Final = 1e-3  # V, below which a load of constant power takes nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class StatePlan:
 def _current(watts: float, load: Load, network: Network) -> float:
     """Return the current that takes so many watts; none where there is no voltage."""
     volts = sum(network.volts[p] for p in load.phases)
-    return watts / (volts * cos(radians(load.angle))) if volts > 0.0 else 0.0
+    return watts / (volts * cos(radians(load.angle))) if volts > _NO_VOLTS else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,7 @@ _RECORDING: Final[dict[str, Row]] = {
 }
 
 
-def read_supply(content: str, name: str) -> SupplyPlan:
+def read_supply(content: str, name: str, most_states: int = _MOST_STATES) -> SupplyPlan:
     """Read a supply file; SupplyError with file, line, key and what is allowed."""
     reader = Reader(content, name)
     top = reader.table(reader.document, "", 0, _TOP)
@@ -221,7 +222,7 @@ def read_supply(content: str, name: str) -> SupplyPlan:
     if recording is not None and beside:
         raise reader.fail("", 0, beside[0], "beside a recording", "[recording] instead of voltage and load")
     first = _state(reader, reader.document, top["rate"])
-    states = ((0.0, first), *_later_states(reader, top["event"], top["rate"]))
+    states = ((0.0, first), *_later_states(reader, top["event"], top["rate"], most_states))
     return SupplyPlan(top["rate"], top["seed"], states, recording)
 
 
@@ -305,15 +306,15 @@ def _events(reader: Reader, values: list[Any]) -> list[_Event]:
     return events
 
 
-def _later_states(reader: Reader, values: list[Any], rate: float) -> list[tuple[float, StatePlan]]:
+def _later_states(reader: Reader, values: list[Any], rate: float, most: int) -> list[tuple[float, StatePlan]]:
     """Return the states that events make, each from its time on."""
     events = _events(reader, values)
     times = {time for event in events for time in (event.at, event.until) if time != float("inf")}
     for event in events:
         step = event.step(rate)
         times |= {event.at + k * step for k in range(int(event.over / step))} | {event.at + event.over}
-    if len(times) > _MOST_STATES:
-        raise SupplyError(f"{reader.name}: {len(times)} changes (allowed: up to {_MOST_STATES})")
+    if len(times) > most:
+        raise SupplyError(f"{reader.name}: {len(times)} changes (allowed: up to {most})")
     return [(time, _state_at(reader, events, time, rate)) for time in sorted(times)]
 
 

@@ -1,5 +1,6 @@
 // The page: one WebSocket to a meter; frames and values in, keys out. It finds the meter again when the server was gone.
 
+import { Faults, MeterList } from "./bus.js";
 import { Device } from "./device.js";
 import { Monitor } from "./monitor.js";
 import { Phasors, Scope } from "./scope.js";
@@ -17,6 +18,8 @@ class Page {
     this.values = new Values(by("now"), by("energies"), by("now-about"), by("energy-about"));
     this.monitor = new Monitor(by("frames"), by("monitor-about"), by("pause"), by("clear"));
     this.supply = new SupplyForm(by("supply"), by("supply-error"), by("supply-name"), () => this.address);
+    this.faults = new Faults(by("faults"), by("fault-list"), by("fault-error"), by("faults-about"), () => this.address);
+    this.meters = new MeterList(by("meters-card"), by("meters"), by("meters-about"), () => this.address);
     [this.socket, this.address, this.number, this.pressed] = [null, null, 0, false];
     this.keys();
     this.theme();
@@ -55,6 +58,7 @@ class Page {
   take(message) {
     if (message.type === "lcd") this.lcd(message);
     else if (message.type === "state") this.state(message);
+    else if (message.type === "supply") this.supply.changed();
     else {
       if (message.scope) { this.scope.show(message.scope); this.phasors.show(message.scope); }
       if (message.lights) this.device.lights(message.lights);
@@ -72,10 +76,11 @@ class Page {
     this.address = state.address;
     this.device.state(state);
     this.values.show(state);
+    this.faults.show(state.faults);
     by("model").textContent = state.model;
     const { ct_primary: primary, ct_secondary: secondary, baud, parity, stop_bits: stop } = state.settings;
     const speed = state.speed === 1 ? "" : `, ${state.speed} × time`;
-    by("about").textContent = [`address ${state.address}`, `CT ${primary}/${secondary}`, `${baud} 8${parity}${stop}`, `${state.requests} requests${speed}`,
+    by("about").textContent = [...(state.name ? [state.name] : []), `address ${state.address}`, `CT ${primary}/${secondary}`, `${baud} 8${parity}${stop}`, `${state.requests} requests${speed}`,
       ...state.notes].join(" · ");
     const seal = by("seal");
     seal.hidden = state.model !== "E44";

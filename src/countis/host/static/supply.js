@@ -40,6 +40,11 @@ export class SupplyForm {
     if (answer.ok) this.take(await answer.json());
   }
 
+  // somebody wired the meter otherwise: show that, unless a field is being edited here
+  changed() {
+    if (!this.form.contains(document.activeElement)) this.load();
+  }
+
   take({ name, document: found }) {
     [this.document, this.name.textContent] = [found ?? {}, found ? name : `${name}, a recording; a change here replaces it`];
     this.draw();

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from countis.errors import SupplyError
+from countis.errors import CountisError, SupplyError
 
 Row = tuple[Any, Callable[[Any], Any], str]  # default, reader (ValueError, TypeError, KeyError: not possible), what is allowed
 
@@ -19,16 +19,16 @@ Row = tuple[Any, Callable[[Any], Any], str]  # default, reader (ValueError, Type
 class Reader:
     """One TOML file; turns values into what they must be, or raises with their line."""
 
-    def __init__(self, text: str, name: str) -> None:
-        self.name, self.lines = name, text.split("\n")
+    def __init__(self, text: str, name: str, error: type[CountisError] = SupplyError) -> None:
+        self.name, self.lines, self._error = name, text.split("\n"), error
         try:
             self.document: dict[str, Any] = tomllib.loads(text)
         except ValueError as error:  # of TOML, or of a number too long to be one
             found = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", str(error))
             line = found.group(1) if found and found.group(1) else str(len(self.lines))
-            raise SupplyError(f"{name}:{line}: {str(error).split(' (at')[0]} (allowed: TOML)") from None
+            raise self._error(f"{name}:{line}: {str(error).split(' (at')[0]} (allowed: TOML)") from None
         except RecursionError:
-            raise SupplyError(f"{name}:1: nested too deeply (allowed: TOML)") from None
+            raise self._error(f"{name}:1: nested too deeply (allowed: TOML)") from None
 
     def line_of(self, table: str, index: int, key: str) -> int:
         """Return the line of a key in the n-th table of that name, or of the table itself; 1 where it cannot be told."""
@@ -47,10 +47,10 @@ class Reader:
                 return count  # a dotted key or an inline table
         return at
 
-    def fail(self, table: str, index: int, key: str, wrong: str, allowed: str) -> SupplyError:
+    def fail(self, table: str, index: int, key: str, wrong: str, allowed: str) -> CountisError:
         path = f"{table}.{key}" if table else key
         told = f"{self.name}:{self.line_of(table, index, key)}: {path}: {wrong} (allowed: {allowed})"
-        return SupplyError("".join(ch if ch.isprintable() else "?" for ch in told))
+        return self._error("".join(ch if ch.isprintable() else "?" for ch in told))
 
     def table(self, values: Any, name: str, index: int, rows: Mapping[str, Row]) -> dict[str, Any]:
         """Check one table against its rows, by key."""
