@@ -35,8 +35,8 @@ _MOVED: Final = [Layout.demand_id, Layout.demand_energy, Layout.demand_ns, Layou
                  Layout.demand_time, Layout.records, Layout.led_pending]  # fmt: skip
 _SETTABLE: Final = (("user_lock", 1), ("user_lock", 0), ("sealed", 1), ("sealed", 0), ("tariff_control", "dig"),
                     ("tariff_control", "com"))  # fmt: skip
-KNOWN: Final = ((57345, 2, "ct_secondary", 1), (57346, 2, "ct_primary", 1), (57355, 2, "demand_period", 1), (58368, 2, "address", 1),
-                (50849, 2, "tariff", 1), (50520, 4, "V1", 100), (50526, 4, "f", 100))  # fmt: skip
+KNOWN: Final = ((57345, 2, "ct_secondary", 1), (57346, 2, "ct_primary", 1), (57355, 2, "demand_period", 1),
+                (50849, 2, "tariff", 1), (58368, 2, "address", 1), (50520, 4, "V1", 100), (50526, 4, "f", 100))  # fmt: skip
 Wanted = tuple[bytes, int]  # how a reply begins, and how long it is
 
 
@@ -220,7 +220,7 @@ class Stand:
         """Say what an RTU frame asks for and how its reply looks."""
         expected, request = self.expected, frame[1:-2]
         if not expected.powered or frame[0] not in (0, expected.address):
-            if frame[0] and self.meter.rtu(frame):
+            if frame[0] not in (0, self.meter.settings["address"]) and self.meter.rtu(frame):
                 raise Finding(f"answers {frame.hex()} at address {expected.address}")
             return Effect(), (b"", 0)
         if frame[0] == 0:

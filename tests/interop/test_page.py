@@ -80,6 +80,24 @@ def test_the_segments_read_back_are_the_text_of_the_meter_on_every_page(page: Pa
     assert len(seen) > 80
 
 
+# segment -> its place in a character: column and row of a grid of 3 x 5
+PLACES = {"a": (1, 0), "f": (0, 1), "b": (2, 1), "g": (0.5, 2), "h": (1.5, 2), "e": (0, 3), "c": (2, 3), "d": (1, 4),
+          "i": (0.5, 1), "j": (1, 1), "k": (1.5, 1), "l": (0.5, 3), "m": (1, 3), "n": (1.5, 3)}  # fmt: skip
+
+
+@pytest.mark.parametrize("zone", ["menu.6", "code.0", "digits.7"])
+def test_each_segment_stands_where_its_letter_says(page: Page, zone: str) -> None:
+    script = """zone => Object.fromEntries([...document.querySelectorAll(`.lcd path[data-seg^="${zone}."]`)].map(part => {
+        const box = part.getBBox(), name = part.dataset.seg.split(".")[2];
+        return [name, [box.x + box.width / 2, box.y + box.height / 2]]; }))"""
+    found = page.evaluate(script, zone)
+    assert found.keys() == PLACES.keys()
+    width, height = found["b"][0] - found["f"][0], found["d"][1] - found["a"][1]
+    for letter, (column, row) in PLACES.items():
+        x, y = (found[letter][0] - found["f"][0]) / width, (found[letter][1] - found["a"][1]) / height
+        assert (x, y) == (pytest.approx(column / 2, abs=0.13), pytest.approx(row / 4, abs=0.06)), letter
+
+
 @pytest.mark.manual("9.1.4")
 def test_held_keys_set_the_address_to_247_and_the_bus_answers_there(tmp_path: Path) -> None:
     with countis_run(tmp_path) as meter, chromium() as page:

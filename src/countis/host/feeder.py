@@ -92,9 +92,11 @@ class Feeder:
         if self._rate != self.speed * self.meter.rate:
             self._rate, self._origin, self._fed = self.speed * self.meter.rate, now, 0
         due = int((now - self._origin) * self._rate) - self._fed
-        held = self.faults.on(Kind.STALE, self.line_now) is not None
-        if due > _BEHIND * self._rate or held:
-            self._origin += due / self._rate - (0.0 if held else slice_s)
+        if self.faults.on(Kind.STALE, self.line_now) is not None:
+            self._origin += due / self._rate
+            return now + slice_s
+        if due > _BEHIND * self._rate:
+            self._origin += due / self._rate - slice_s
             due = int((now - self._origin) * self._rate) - self._fed
         if due > 0:
             self._feed(due, stopped)

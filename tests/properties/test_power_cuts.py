@@ -1,0 +1,377 @@
+"""The power is cut while the memory is written: at any byte, in any sector, in any order within a sync round.
+
+Each call of `meter.writes()` is one sync round. Whatever of it has landed, each page must be the old or the new one, no
+counter lower than at the end of the round before, and each record of the load curve whole or marked lost.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from countis import E43, E44, Measurement, Meter, ResetPartials, SelectTariff, SetClock, SetSetting, StartPartial, StopPartial
+from countis import memory as memory_module
+from countis.commands import Command, SetCalibration
+from countis.energy.increment import Ints
+from countis.energy.load_curve import CAPACITY
+from countis.energy.registers import Layout
+from countis.errors import MemoryImageError
+from countis.memory import PAGE, RING_OFFSET, Page, Write
+from countis.quantities import PARTIALS
+from countis.settings import Calibration
+from countis.supply import three_phase
+
+QUICK, SLOW = 60, 1000  # random histories
+POSITIONS = 64  # random cuts of each
+LOST = (0, 0, 1, -1)  # what a lost record reads as: no time, no period, incomplete, mean not available
+GROWS = np.r_[Layout.counters, Layout.hours]
+HEAD_EDGES = (0, 1, 4, 6, 8, 16, 20)  # magic, version, page, sequence, length, payload
+RECORD_EDGES = (0, 1, 4, 8, 10, 12, 15, 16)  # end, mean, period, incomplete, CRC
+Entry = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class State:
+    """What the two pages hold: the row as a loaded meter has it, and everything that was set."""
+
+    row: Ints
+    settings: tuple[object, ...]
+
+    @classmethod
+    def of(cls, meter: Meter) -> State:
+        row = meter.row.copy()
+        row[Layout.demand_broken] = 1  # what a load makes of it: the power was away
+        return cls(row, (meter.model, dict(meter.settings), meter.calibration))
+
+
+@dataclass(frozen=True)
+class Round:
+    """One sync round: the disk before it, its writes, and what must be found before and after."""
+
+    name: str
+    disk: bytes
+    writes: list[Write]
+    old: State
+    new: State
+    records: dict[int, Entry]  # all that were ever closed, or were lost in an earlier cut
+    ghosts: tuple[State, ...]  # of rounds that were cut before, and their records: parts of them may still be on the disk
+    ghost_records: frozenset[tuple[int, Entry]]
+
+    @property
+    def touched(self) -> set[int]:
+        """Places of the ring that this round writes."""
+        return {(offset - RING_OFFSET) // 16 for offset, _ in self.writes if offset >= RING_OFFSET}
+
+
+def landed(disk: bytes, parts: Sequence[Write], count: int, byte: int = 0) -> bytes:
+    """The image when `count` parts have landed, and `byte` bytes of the next."""
+    image = bytearray(disk)
+    for offset, data in [*parts[:count], *((o, d[:byte]) for o, d in parts[count : count + 1])]:
+        image[offset : offset + len(data)] = data
+    return bytes(image)
+
+
+def sectors(writes: Sequence[Write], size: int) -> list[Write]:
+    """Writes as the parts of them that lie in one sector each."""
+    out = []
+    for offset, data in writes:
+        ends = [*range(size - offset % size, len(data), size), len(data)]
+        out += [(offset + a, data[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
+    return out
+
+
+def check(made: Round, image: bytes, where: str, *, strict: bool = False) -> Meter:
+    """Load what the cut has left; fail where it is neither old nor new. strict: nor may it be of a life that was cut before."""
+    place = f"{made.name}, {where}"
+    try:
+        meter = Meter.load(image)
+    except MemoryImageError as error:
+        raise AssertionError(f"{place}: refused, {error}") from error
+    found, ghosts = State.of(meter), () if strict else made.ghosts
+    mine = any(np.array_equal(found.row, state.row) for state in (made.old, made.new))
+    assert mine or any(np.array_equal(found.row, state.row) for state in ghosts), f"{place}: a mixture of rows"
+    assert found.settings in [state.settings for state in (made.old, made.new, *ghosts)], f"{place}: a mixture of settings"
+    assert (found.row[GROWS] >= made.old.row[GROWS]).all(), f"{place}: a counter went back"
+    written, touched = int(meter.row[Layout.records]), made.touched
+    for number in range(max(0, written - CAPACITY), written) if mine else ():
+        record = tuple(meter.curve.ring[number % CAPACITY].tolist())
+        known = record == LOST or (not strict and (number, record) in made.ghost_records)
+        lost = known and number % CAPACITY in touched
+        assert lost or record == made.records[number], f"{place}: record {number} is {record}, not {made.records[number]}"
+    return meter
+
+
+def check_whole(made: Round) -> None:
+    """All has landed: nothing but the new may be found."""
+    meter = check(made, landed(made.disk, made.writes, len(made.writes)), "whole")
+    assert np.array_equal(State.of(meter).row, made.new.row), f"{made.name}: the new row is not there"
+    assert State.of(meter).settings == made.new.settings, f"{made.name}: the new settings are not there"
+    for number in range(max(0, int(meter.row[Layout.records]) - CAPACITY), int(meter.row[Layout.records])):
+        assert tuple(meter.curve.ring[number % CAPACITY].tolist()) == made.records[number], f"{made.name}: record {number}"
+
+
+class History:
+    """A meter and its disk, from its birth on, through sync rounds and power cuts."""
+
+    def __init__(self, name: str, meter: Meter) -> None:
+        self.name, self.meter, self.disk = name, meter, meter.save()
+        self.records: dict[int, Entry] = dict.fromkeys(range(int(meter.row[Layout.records])), (0,) * 4)
+        self.state = State.of(meter)
+        self.rounds: list[Round] = []
+        self.ghosts: tuple[State, ...] = ()
+        self.ghost_records: frozenset[tuple[int, Entry]] = frozenset()
+
+    def sync(self) -> Round:
+        """Write what has changed, in one round."""
+        first, last = (int(row[Layout.records]) for row in (self.state.row, self.meter.row))
+        for number in range(max(first, last - CAPACITY), last):
+            self.records[number] = tuple(self.meter.curve.ring[number % CAPACITY].tolist())
+        new = State.of(self.meter)
+        name = f"{self.name}, round {len(self.rounds)}"
+        made = Round(name, self.disk, self.meter.writes(), self.state, new, dict(self.records), self.ghosts, self.ghost_records)
+        self.rounds.append(made)
+        self.disk, self.state = landed(self.disk, made.writes, len(made.writes)), new
+        return made
+
+    def cut(self, image: bytes, where: str) -> None:
+        """Lose the power in the last round, and start again from what has landed."""
+        self.meter, self.disk = check(self.rounds[-1], image, where), image
+        self.state = State.of(self.meter)
+        written = int(self.meter.row[Layout.records])
+        self.ghosts += (self.rounds[-1].new,)
+        self.ghost_records |= {(number, record) for number, record in self.records.items() if number >= written}
+        for number in range(written):
+            self.records[number] = tuple(self.meter.curve.ring[number % CAPACITY].tolist())
+
+
+def windows(meter: Meter, seconds: float, p: float, q: float, count: int = 1) -> None:
+    volts, amperes = [230.0] * 3, [abs(p) / 230] * 3
+    for _ in range(count):
+        meter.count(Measurement.of(meter.model, seconds=seconds, v=volts, i=amperes, p=[p, -p / 3, p / 2], q=[q] * 3))
+
+
+def one_history() -> History:
+    """Fed, counted, set, reset, records closed: settings with the hot page, records with it, all three."""
+    history = History("the history", Meter(E44, tariff_control="com", demand_period=60))
+    meter = history.meter
+    windows(meter, 13.0, 800, 90, 12)
+    history.sync()
+    meter.feed(three_phase(231.0, (1.0, 2.0, 3.0), 0.9), seconds=1.3)
+    commands = [SetSetting("ct_primary", 250), SelectTariff(3), ResetPartials(("par.Ea+",)), StopPartial("par.Eap")]
+    assert meter.apply(commands) is None
+    history.sync()
+    windows(meter, 47.0, -900, 400, 4)
+    assert meter.apply([SetSetting("serial_number", "2645123400042"), SetClock(777_777_777), ResetPartials(PARTIALS)]) is None
+    history.sync()
+    assert [len(r.writes) for r in history.rounds] == [4, 3, 6]
+    return history
+
+
+def command(chance: random.Random, meter: Meter) -> Command:
+    """Any command that the meter takes."""
+    factor = chance.uniform(0.9, 1.1)
+    return chance.choice((
+        SetSetting("ct_primary", chance.randint(1, 12000)), SetSetting("ct_secondary", chance.choice((1, 5))),
+        SetSetting("address", chance.randint(1, 247)), SetSetting("demand_period", chance.choice((60, 120, 300))),
+        SetSetting("serial_number", "".join(chance.choices("0123456789 {}\"\\:,", k=chance.randint(0, 16)))),
+        SetSetting("product_id", chance.randint(0, 65535)), SelectTariff(chance.randint(1, 4)),
+        SetClock(chance.choice((0, meter.clock + 1, meter.clock + 86400, 2**32 - 10**6))),
+        ResetPartials(tuple(chance.sample(PARTIALS, chance.randint(1, 5)))), ResetPartials(PARTIALS),
+        StopPartial(chance.choice(PARTIALS)), StartPartial(chance.choice(PARTIALS)),
+        SetCalibration(Calibration(gain=(factor,) * 6, delay=(factor * 1e-5,) * 6)),
+    ))  # fmt: skip
+
+
+def live(chance: random.Random, meter: Meter) -> None:
+    """Let something happen to a meter."""
+    kind = chance.random()
+    if kind < 0.5:
+        seconds = chance.choice((0.2, 7.0, 20.0, 61.0))
+        windows(meter, seconds, chance.uniform(-1e3, 1e3), chance.uniform(-1e3, 1e3), chance.randint(1, 5))
+    elif kind < 0.9:
+        assert meter.apply([command(chance, meter)]) is None
+    elif kind < 0.95:
+        meter.feed(three_phase(231.0, chance.uniform(0.1, 6.0), chance.uniform(-1.0, 1.0)), seconds=chance.uniform(0.01, 0.5))
+    else:
+        meter.advance(round(chance.choice((0.0, 5e9, 61e9))))
+
+
+def edges(made: Round) -> Iterator[tuple[bytes, str]]:
+    """In order, cut at every edge of a field: of heads, payload, CRC, and at the first and last byte of all."""
+    for k, (offset, data) in enumerate(made.writes):
+        length = int.from_bytes(data[16:20], "little")
+        page = (*HEAD_EDGES, 20 + length - 1, 20 + length, *range(PAGE - 5, PAGE + 1))
+        for byte in page if offset < RING_OFFSET else RECORD_EDGES:
+            yield landed(made.disk, made.writes, k, byte), f"write {k} cut at {byte}"
+
+
+def accident(chance: random.Random, made: Round) -> tuple[bytes, str]:
+    """Whole writes or sectors of 512 or 4096 bytes, in order or not, some of them landed, the last one in part."""
+    size, shuffled = chance.choice((0, 512, PAGE)), chance.random() < 0.6
+    parts = sectors(made.writes, size) if size else list(made.writes)
+    if shuffled:
+        chance.shuffle(parts)
+    count = chance.randint(0, len(parts))
+    byte = chance.randint(0, len(parts[count][1])) if count < len(parts) else 0
+    where = f"{count} of {len(parts)} parts of {size or 'any'} bytes, {'shuffled' if shuffled else 'in order'}, and {byte}"
+    return landed(made.disk, parts, count, byte), where
+
+
+def at_any_byte(chance: random.Random, made: Round) -> tuple[bytes, str]:
+    """In order, cut at one of all bytes of a round."""
+    byte = chance.randrange(sum(len(data) for _, data in made.writes))
+    for k, (_, data) in enumerate(made.writes):
+        if byte < len(data):
+            return landed(made.disk, made.writes, k, byte), f"write {k} cut at {byte}"
+        byte -= len(data)
+    raise AssertionError
+
+
+def random_history(seed: int) -> History:
+    """Some lives of a meter, each of some rounds and ended by an accident in the last of them."""
+    chance = random.Random(seed)
+    model = chance.choice((E43, E44))
+    history = History(f"seed {seed}", Meter(model, tariff_control="com", demand_period=60))
+    for life in range(chance.randint(1, 3)):
+        if life:
+            history.cut(*accident(chance, history.rounds[-1]))
+        for _ in range(chance.randint(1, 3)):
+            for _ in range(chance.randint(1, 4)):
+                live(chance, history.meter)
+            check_whole(history.sync())
+    return history
+
+
+def cuts_of(seeds: Iterable[int]) -> int:
+    """Cut random histories everywhere that was promised; return how often."""
+    return sum(map(cuts_of_one, seeds))
+
+
+def cuts_of_one(seed: int) -> int:
+    history, chance = random_history(seed), random.Random(seed + 10**6)
+    cuts = [(made, *cut) for made in history.rounds for cut in edges(made)]
+    for way in (at_any_byte, accident):
+        for _ in range(POSITIONS):
+            made = chance.choice(history.rounds)
+            cuts.append((made, *way(chance, made)))
+    for made, image, where in cuts:
+        check(made, image, where)
+    return len(cuts)
+
+
+def test_every_byte_of_every_write() -> None:
+    cuts = 0
+    for made in one_history().rounds:
+        check_whole(made)
+        image = bytearray(made.disk)
+        for k, (offset, data) in enumerate(made.writes):
+            for byte, value in enumerate(data):
+                image[offset + byte] = value
+                check(made, bytes(image), f"write {k} cut behind byte {byte}")
+            cuts += len(data)
+    assert cuts == 6 * PAGE + 7 * 16  # both pages in each round, and seven records
+
+
+@pytest.mark.parametrize("size", [512, PAGE])
+def test_every_order_of_sectors(size: int) -> None:
+    """Sectors land one by one, forwards, backwards and shuffled: any subset of them may be there."""
+    chance = random.Random(size)
+    for made in one_history().rounds:
+        parts = sectors(made.writes, size)
+        assert len(parts) == sum(1 if offset >= RING_OFFSET else PAGE // size for offset, _ in made.writes)
+        for order in (parts, parts[::-1], *(chance.sample(parts, len(parts)) for _ in range(10))):
+            for count in range(len(order) + 1):
+                check(made, landed(made.disk, order, count), f"{count} sectors of {size}")
+
+
+def test_random_histories() -> None:
+    assert cuts_of(range(QUICK)) > QUICK * 2 * POSITIONS
+
+
+@pytest.mark.slow
+def test_a_thousand_random_histories() -> None:
+    assert cuts_of(range(QUICK, QUICK + SLOW)) > SLOW * 2 * POSITIONS
+
+
+def test_cuts_while_the_ring_begins_again() -> None:
+    """The oldest records are overwritten by the newest: those are lost or whole, all others stay."""
+    meter, chance = Meter(E44, demand_period=60), random.Random(7)
+    meter.row[Layout.records] = CAPACITY - 2
+    history = History("a full ring", meter)
+    for _ in range(3):
+        windows(meter, 61.0, 500, 20, 3)
+        made = history.sync()
+        check_whole(made)
+        for _ in range(12):
+            check(made, *accident(chance, made))
+    assert meter.row[Layout.records] > CAPACITY + 3
+
+
+def test_a_record_of_a_life_that_was_cut_is_not_taken_for_one_of_the_next() -> None:
+    """A record lands, its hot page does not; the next life closes another of that number, and only its hot page lands."""
+    history = History("two cuts", Meter(E44, demand_period=60))
+    windows(history.meter, 10.0, 500, 0, 3)
+    history.sync()
+    windows(history.meter, 10.0, 500, 0, 3)
+    made = history.sync()
+    assert [offset for offset, _ in made.writes] == [RING_OFFSET, 0]
+    history.cut(landed(made.disk, made.writes, 1), "the record landed")
+    assert history.meter.row[Layout.records] == 0
+    history.sync()  # nothing was counted yet: what is left of the other life could be cleared here
+    windows(history.meter, 10.0, -900, 0, 3)
+    made = history.sync()
+    assert next(offset for offset, _ in made.writes) == RING_OFFSET
+    check(made, landed(made.disk, made.writes[1:], 1), "the hot page landed", strict=True)
+
+
+def test_a_page_of_a_life_that_was_cut_is_not_made_whole_by_the_next() -> None:
+    """All sectors but the first of a hot page land; the first of the next life's page is the same, and it alone lands."""
+    history = History("two cuts", Meter(E44, tariff_control="com"))
+    windows(history.meter, 10.0, 500, 0)
+    history.sync()
+    assert history.meter.apply([SelectTariff(3)]) is None  # changes nothing in the first sector
+    made = history.sync()
+    history.cut(landed(made.disk, sectors(made.writes, 512)[1:], 7), "all but the first sector")
+    assert history.meter["tariff"] == 1
+    made = history.sync()
+    check(made, landed(made.disk, sectors(made.writes, 512), 1), "the first sector", strict=True)
+
+
+# the check itself must see what it is for
+
+
+def _no_crc(data: bytes, page: Page) -> tuple[int, bytes]:
+    _, _, _, sequence, length = memory_module._HEAD.unpack_from(data)
+    return sequence, data[20 : 20 + length]
+
+
+def _always_even(page: Page, sequence: int, payload: bytes) -> Write:
+    offset, data = ORIGINAL(page, sequence, payload)
+    return offset & ~PAGE, data
+
+
+def _oldest(data: bytes, page: Page) -> tuple[int, bytes]:
+    copies = [memory_module._read_copy(data[at : at + PAGE], page) for at in (page * 2 * PAGE, (page * 2 + 1) * PAGE)]
+    return min(copy for copy in copies if copy is not None)
+
+
+ORIGINAL = memory_module.page_write
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "seen"),
+    [
+        ("_read_copy", _no_crc, "mixture|refused"),
+        ("page_write", _always_even, "refused|mixture|went back|new row is not there"),
+        ("_read_page", _oldest, "went back|mixture|is not there"),
+        ("_record_crc", lambda number, body: b"\0\0\0\0", "record"),
+    ],
+)
+def test_a_memory_with_a_fault_is_seen(name: str, fault: object, seen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_module, name, fault)
+    with pytest.raises(AssertionError, match=seen):
+        cuts_of(range(30))
