@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "site": WORDS | {"modbus", "toml_reader", "faults"},
     "firmware": {"models", "__init__"},
     "typetest": WORDS | {"meter", "metrology", "energy", "supply", "modbus", "firmware"},
-    "cli_bus": WORDS | {"host", "faults"},
+    "cli_bus": WORDS | {"host", "faults", "cli_line"},
     "cli_line": WORDS | {"site", "modbus"},
     "cli": WORDS | {"cli_bus", "cli_line", "host", "site", "modbus", "typetest", "__init__"},
     "__main__": {"cli", "errors"},

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from countis import __version__
-from countis.cli_bus import add_bus, add_faults, add_service, most
+from countis.cli_bus import access, add_bus, add_faults, add_service, most
 from countis.cli_line import add_replay, add_trace, trace_path
 from countis.errors import CountisError, SettingError
 from countis.modbus.tables import BLOCKS, ROWS, Row
@@ -123,6 +123,7 @@ def _run(args: argparse.Namespace) -> int:
         most=most(args),
         stale_after=math.inf if args.stale_after is None else args.stale_after,
         keep_silence=args.keep_silence,
+        access=access(args, _endpoint),
         diagnostics=args.diagnostics,
         trace=trace_path(args),
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from countis.cli_line import add_trace, trace_path
 from countis.errors import BusError, SettingError
 from countis.faults import AMOUNTS, Kind
 
@@ -28,6 +29,7 @@ def add_bus(commands: Any, endpoint: Endpoint, state_folder: Callable[[], Path])
     p.add_argument("--web", default="127.0.0.1:8044", metavar="HOST:PORT|none", help="the page; default %(default)s")
     p.add_argument("--speed", type=float, default=1.0, metavar="X", help="meter time to host time")
     add_service(p)
+    add_trace(p)
 
     def call(args: argparse.Namespace) -> int:
         from countis.host.bus import Options, run
@@ -37,7 +39,7 @@ def add_bus(commands: Any, endpoint: Endpoint, state_folder: Callable[[], Path])
         data = Path(args.data) if args.data is not None else state_folder() / "bus" / Path(args.site).stem
         ready = Path(args.ready_file) if args.ready_file is not None else None
         return run(Options(Path(args.site), data, args.pace, endpoint(args.web, "--web"), args.token, most(args),
-                           args.diagnostics, args.speed, ready))  # fmt: skip
+                           args.diagnostics, args.speed, ready, trace_path(args), access(args, endpoint)))  # fmt: skip
 
     p.set_defaults(call=call)
 
@@ -48,6 +50,28 @@ def add_service(p: argparse.ArgumentParser) -> None:
     p.add_argument("--max-connections", type=int, default=1000, metavar="N", help="on each TCP port; default %(default)s")
     p.add_argument("--diagnostics", action="store_true", help="answer functions 8 and 43/14, which the device does not have")
     p.add_argument("--ready-file", metavar="FILE", help="written as JSON once every port answers")
+    p.add_argument("--allow", action="append", default=[], metavar="NET", help="who may connect over TCP, again for more")
+    p.add_argument("--read-only", action="store_true", help="refuse every write over the bus")
+    p.add_argument("--max-writes", type=int, metavar="N", help="writes a second over the bus; default: no bound")
+    p.add_argument("--tls", default="none", metavar="HOST:PORT|none", help="Modbus/TCP Security, its port is 802; default none")
+    for what, name in (("cert", "the server's certificate"), ("key", "its key"), ("ca", "the authority of the clients")):
+        p.add_argument(f"--tls-{what}", metavar="FILE", help=f"{name}, PEM")
+
+
+def access(args: argparse.Namespace, endpoint: Endpoint) -> Any:
+    """Return who may reach the bus ports; SettingError where the flags do not fit together."""
+    from countis.host.policy import Access, Policy, read_networks, tls_context
+
+    if args.max_writes is not None and not 1 <= args.max_writes <= 1_000_000:
+        raise SettingError(f"--max-writes: {args.max_writes} is not possible (allowed: 1..1000000)")
+    policy = Policy(read_networks(args.allow), args.read_only, args.max_writes)
+    at = endpoint(args.tls, "--tls")
+    files = [args.tls_cert, args.tls_key, args.tls_ca]
+    if at is None and files == [None] * 3:
+        return Access(policy)
+    if at is None or None in files:
+        raise SettingError("--tls: not without the others (allowed: --tls, --tls-cert, --tls-key and --tls-ca together)")
+    return Access(policy, at, tls_context(*(Path(file) for file in files)))
 
 
 def most(args: argparse.Namespace) -> int:

@@ -161,7 +161,7 @@ def one_history() -> History:
     windows(meter, 13.0, 800, 90, 12)
     history.sync()
     meter.feed(three_phase(231.0, (1.0, 2.0, 3.0), 0.9), seconds=1.3)
-    commands = [SetSetting("ct_primary", 250), SelectTariff(3), ResetPartials(("par.Ea+",)), StopPartial("par.Eap")]
+    commands: list[Command] = [SetSetting("ct_primary", 250), SelectTariff(3), ResetPartials(("par.Ea+",)), StopPartial("par.Eap")]
     assert meter.apply(commands) is None
     history.sync()
     windows(meter, 47.0, -900, 400, 4)

@@ -26,12 +26,14 @@ from countis.host.console import bus_greeting, show
 from countis.host.desk import Desk, Hub
 from countis.host.feeder import Feeder
 from countis.host.memory_file import MemoryFile
+from countis.host.policy import Access
 from countis.host.ports import RtuTcpPort, TcpPort, raise_file_limit
 from countis.host.run import meter_of, open_port, open_web, until_ready, write_ready
 from countis.host.runner import Runner
 from countis.host.serial_port import SerialPort, bits_of
 from countis.host.sources import DEFAULT, Raw, open_source, read_text, supply_document
 from countis.host.station import Station
+from countis.host.trace_file import hub_of, open_trace
 from countis.rs485 import UNIT_LOAD, Cable, Disturbance, Line
 from countis.settings import Value
 from countis.site.line import parse_endpoint
@@ -53,6 +55,8 @@ class Options:
     diagnostics: bool
     speed: float
     ready_file: Path | None
+    trace: Path | None
+    access: Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,9 @@ async def _open_line(options: Options, plan: LinePlan, hub: Hub,
         if plan.target.startswith(scheme):
             at = parse_endpoint(plan.target.removeprefix(scheme), "line.target")
             where = await open_port(stack, kind, hub, at, "line.target", options.most)
+            access = options.access
+            if kind is TcpPort:
+                await open_port(stack, kind, hub, access.tls_at, "--tls", options.most, access.tls)
             return f"{scheme}{where}", None
     port = SerialPort(hub, plan.target, line=_modelled(plan) if options.pace else None)
     stack.callback(port.close)
@@ -123,8 +130,11 @@ async def serve(options: Options, out: TextIO | None) -> int:
             write_ready(options.ready_file, None)
         rows = [[_open_meter(options, plan, meter, stack) for meter in plan.meters] for plan in plans]
         seats = [seat for row in rows for seat in row]
-        hubs = [Hub([seat.station.desk for seat in row], (plan.baud, plan.parity, plan.stop_bits))
+        file = open_trace(stack, options.trace)
+        hubs = [hub_of([seat.station.desk for seat in row], file, (plan.baud, plan.parity, plan.stop_bits))
                 for plan, row in zip(plans, rows, strict=True)]  # fmt: skip
+        for hub in hubs:
+            hub.policy = options.access.policy
         opened = [await _open_line(options, plan, hub, stack) for plan, hub in zip(plans, hubs, strict=True)]
         runner = Runner([(seat.station.feeder, seat.memory) for seat in seats])
         web = await open_web(stack, options.web, options.token, [seat.station for seat in seats], runner)

@@ -76,6 +76,8 @@ def greeting(meter: Meter, ports: Mapping[str, str | None], memory: Path, change
         lines.append(f"  TCP      {tcp}, {what}")
         lines.append(f"mbpoll -m tcp -p {port} -a {address} {read} {host}")
         lines.append(f"{command} read tcp://{tcp} {address} U12 V1 I1 P PF f Ea+")
+    if ports.get("tls") is not None:
+        lines.append(f"  TLS      {ports['tls']}, for clients with a certificate")
     if (rtu_tcp := ports["rtu_tcp"]) is not None:
         lines.append(f"  RTU/TCP  {rtu_tcp}")
         lines.append(f"{command} read rtu+tcp://{rtu_tcp} {address}")

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from countis.errors import SettingError
 from countis.faults import Answer, Kind, fault_row, read_fault
 from countis.host.feeder import Feeder
+from countis.host.policy import Policy
 from countis.modbus import pdu, rtu, tcp
 from countis.rs485 import Cable, Line
 
@@ -128,8 +129,8 @@ class Desk:
 class Hub:
     """The desks of one line. speed: of the line, meters set otherwise hear nothing of it; None: it follows its meter."""
 
-    def __init__(self, desks: Sequence[Desk], speed: Speed | None = None) -> None:
-        self.desks, self.speed = tuple(desks), speed
+    def __init__(self, desks: Sequence[Desk], speed: Speed | None = None, policy: Policy | None = None) -> None:
+        self.desks, self.speed, self.policy = tuple(desks), speed, policy or Policy()
         self.troubles: list[str] = []  # ports that are gone, for the status line
         self._refused = 0  # requests for a unit that is not there
         self._by_address: dict[int, list[Desk]] = {}
@@ -159,11 +160,17 @@ class Hub:
 
     def rtu(self, frame: bytes) -> Answer:
         """Answer an RTU frame: all hear a broadcast; where several have one address their replies collide."""
+        refusal = self.policy.refusal(frame[1:-2], time.monotonic())
+        if frame[0] == rtu.BROADCAST and refusal is not None:
+            return _SILENCE
         if frame[0] == rtu.BROADCAST:
             for desk in self.desks:
                 desk.rtu(frame)
             return _SILENCE
         self.refresh()
+        if refusal is not None and frame[0] in self._by_address:
+            self._refused += 1
+            return Answer(0, rtu.frame(frame[0], pdu.exception(frame[1], refusal)))
         answers = [desk.rtu(frame) for desk in self._by_address.get(frame[0], ())]
         spoken = [answer for answer in answers if answer.data]
         if len(spoken) < 2:
@@ -189,10 +196,11 @@ class Hub:
     def tcp(self, envelope: tcp.Envelope) -> Answer:
         """Answer a TCP request; where nobody has the unit, or two have it, as a gateway does."""
         desk = self._unit(envelope.unit)
-        if desk is not None:
+        refusal = self.policy.refusal(envelope.pdu, time.monotonic()) if desk is not None else pdu.Code.GATEWAY_TARGET
+        if desk is not None and refusal is None:
             return desk.tcp(envelope)
         self._refused += 1
-        reply = pdu.exception(envelope.pdu[0], pdu.Code.GATEWAY_TARGET)
+        reply = pdu.exception(envelope.pdu[0], refusal or pdu.Code.GATEWAY_TARGET)
         heard = self.desks[0].heard if len(self.desks) == 1 else None
         if heard is not None:
             heard.append(Exchange(time.time(), "TCP", envelope.unit, envelope.pdu, reply))

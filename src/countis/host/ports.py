@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -37,7 +38,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if not self._server.admit(self):
+        peer = self._transport.get_extra_info("peername")
+        if not self._server.admit(self, peer[0] if peer else ""):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -116,12 +118,13 @@ class TcpServer:
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def listen(self, kind: Callable[[TcpServer], _Connection], host: str, port: int, option: str) -> str:
+    async def listen(self, kind: Callable[[TcpServer], _Connection], host: str, port: int, option: str,
+                     tls: ssl.SSLContext | None = None) -> str:  # fmt: skip
         """Open the port and return where it is; BusError names the option where it cannot be opened."""
         raise_file_limit(self.most)
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(lambda: kind(self), host, port, backlog=min(self.most, 1024))
+            self._server = await loop.create_server(lambda: kind(self), host, port, ssl=tls, backlog=min(self.most, 1024))
         except (OSError, UnicodeError) as error:
             number = getattr(error, "errno", None)
             reason = os.strerror(number) if number and number > 0 else str(error)
@@ -130,8 +133,10 @@ class TcpServer:
         name, number = self._server.sockets[0].getsockname()[:2]
         return f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
 
-    def admit(self, connection: _Connection) -> bool:
-        """Take one more connection; False when there are too many."""
+    def admit(self, connection: _Connection, peer: str) -> bool:
+        """Take one more connection; False when there are too many, or it comes from where nobody may."""
+        if not self.hub.policy.admits(peer):
+            return False
         if len(self.connections) >= self.most:
             return False
         self.connections.add(connection)

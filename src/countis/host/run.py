@@ -12,10 +12,11 @@ import json
 import math
 import os
 import signal
+import ssl
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -29,6 +30,7 @@ from countis.host.desk import Desk, Hub
 from countis.host.feeder import Feeder
 from countis.host.guard import is_local
 from countis.host.memory_file import MemoryFile
+from countis.host.policy import Access
 from countis.host.ports import MOST_CONNECTIONS, RtuTcpPort, TcpPort, TcpServer
 from countis.host.runner import Runner
 from countis.host.serial_port import SerialPort
@@ -65,6 +67,7 @@ class Options:
     most: int = MOST_CONNECTIONS
     stale_after: float = math.inf
     keep_silence: bool = False
+    access: Access = field(default_factory=Access)
     diagnostics: bool = False
     trace: Path | None = None
 
@@ -139,6 +142,9 @@ async def serve(options: Options, default: Model, out: TextIO | None) -> int:
         hub = hub_of([desk], open_trace(stack, options.trace))
         at = ((TcpPort, options.tcp, "--tcp"), (RtuTcpPort, options.rtu_tcp, "--rtu-tcp"))
         tcp, rtu_tcp = [await open_port(stack, kind, hub, where, option, options.most) for kind, where, option in at]
+        hub.policy = options.access.policy
+        access = options.access
+        tls = await open_port(stack, TcpPort, hub, access.tls_at, "--tls", options.most, access.tls)
         line = SerialPort(hub, options.serial, keep_silence=options.keep_silence) if options.serial is not None else None
         if line is not None:
             stack.callback(line.close)
@@ -152,7 +158,7 @@ async def serve(options: Options, default: Model, out: TextIO | None) -> int:
         runner.start()
         stack.callback(runner.stop)
         await until_ready(runner, asked, _STREAM_PATIENCE if options.recording == "-" else math.inf)
-        ports = {"serial": line.name if line else None, "tcp": tcp, "rtu_tcp": rtu_tcp, "web": web}
+        ports = {"serial": line.name if line else None, "tcp": tcp, "rtu_tcp": rtu_tcp, "web": web, "tls": tls}
         if runner.failure is None and not asked.is_set():
             print(greeting(meter, ports, memory.path, changed), file=out, flush=True)
             if options.ready_file is not None:
@@ -187,13 +193,14 @@ async def open_web(stack: contextlib.AsyncExitStack, at: tuple[str, int] | None,
 
 
 async def open_port(stack: contextlib.AsyncExitStack, kind: Callable[[TcpServer], TcpPort | RtuTcpPort], hub: Hub,
-                    at: tuple[str, int] | None, option: str, most: int) -> str | None:  # fmt: skip
+                    at: tuple[str, int] | None, option: str, most: int,
+                    tls: ssl.SSLContext | None = None) -> str | None:  # fmt: skip
     """Open a TCP port, if it is wanted; return where it is."""
     if at is None:
         return None
     server = TcpServer(hub, most)
     stack.callback(server.close)
-    return await server.listen(kind, *at, option)
+    return await server.listen(kind, *at, option, tls)
 
 
 async def until_ready(runner: Runner, asked: asyncio.Event, patience: float) -> None:

@@ -58,7 +58,7 @@ def parse_request(pdu: bytes) -> Request:
     raise Malformed(function, Code.VALUE)
 
 
-def exception(function: int, code: Code) -> bytes:
+def exception(function: int, code: int) -> bytes:
     """Return an exception reply."""
     return bytes((function & 0x7F | ERROR, code))
 
