@@ -1,4 +1,4 @@
-"""Faults of one line put into a copy of the tree, to see that the tests see them: `python tests/mutate.py` lists what they do."""
+"""Faults of one line put into a copy of the tree, to see that the tests see them; `python tests/mutate.py` lists them."""
 
 from __future__ import annotations
 
@@ -103,7 +103,8 @@ def main() -> int:
             began = time.monotonic()
             by = seen(tree, mutation)
             survivors += not by
-            print(f"{time.monotonic() - began:5.1f} s  {mutation}\n         {'seen by ' + by if by else 'SURVIVES'}", flush=True)
+            told = f"seen by {by}" if by else "SURVIVES"
+            print(f"{time.monotonic() - began:5.1f} s  {mutation}\n         {told}", flush=True)
     return survivors
 
 

@@ -24,7 +24,7 @@ def fuzz(count: int, seed: int) -> str:
 
 
 def figures(line: str) -> dict[str, int]:
-    return {name: int(number) for number, name in re.findall(r"(\d+) (frames|replies|silences|writes)\b", line)}
+    return {name: int(number) for number, name in re.findall(r"(\d+) (frames|replies|silences|writes)  ", line)}
 
 
 def test_nothing_is_found_and_the_digest_is_repeatable() -> None:

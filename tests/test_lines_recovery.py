@@ -29,8 +29,7 @@ SLOW = 1200  # baud, at which a character of 10 bits takes 8.3 ms
 CHARACTER = 10 / SLOW
 READ = struct.pack(">BHH", 3, 50520, 2)
 CT, TARIFF = struct.pack(">BHH", 3, 57346, 1), struct.pack(">BHH", 3, 50849, 1)
-MOST = 1000  # connections on a port
-VALUE, GATEWAY = 3, 11
+MOST, VALUE, GATEWAY = 1000, 3, 11  # connections on a port; exception codes
 
 
 def write(address: int, *values: int) -> bytes:
@@ -42,9 +41,7 @@ def exception(request: bytes, code: int) -> bytes:
 
 
 def size_of(reply: bytes) -> int:
-    """How long the PDU is that begins here; 0 when that is not known yet."""
-    if len(reply) < 2:
-        return 0
+    """How long the PDU is that begins here."""
     return 2 if reply[0] & 0x80 else 2 + reply[1] if reply[0] == 3 else 5
 
 
@@ -120,8 +117,7 @@ class Line(Port):
         return False
 
     def close(self) -> None:
-        assert self.quiet()
-        assert self.again <= 1 + self.said // 10
+        assert self.quiet() and self.again <= 1 + self.said // 10, f"{self.again} of {self.said} said again"  # noqa: PT018
         os.close(self.fd)
 
 
@@ -187,9 +183,6 @@ def works(port: Port) -> bool:
     return told[:2] == b"\x03\x04" and len(told) == 6
 
 
-# on every port
-
-
 def test_five_requests_at_once_get_five_answers(port: Port) -> None:
     """pymodbus answers one."""
     port.send(b"".join(port.envelope(READ) for _ in range(5)))
@@ -207,25 +200,22 @@ def test_a_count_that_cannot_be_is_refused_and_kills_nothing(port: Port, count: 
 @pytest.mark.parametrize("count", [0, 1, 3, 124, 128, 0xFFFF])
 def test_a_byte_count_that_belies_the_count_is_refused(port: Port, count: int) -> None:
     """uModbus writes; here two words come."""
-    before = port.ask(CT)
-    request = struct.pack(">BHHB2H", 16, 57345, count, 4, 1, 77)
+    before, request = port.ask(CT), struct.pack(">BHHB2H", 16, 57345, count, 4, 1, 77)
     assert port.ask(request) == exception(request, VALUE)
     assert port.ask(CT) == before
 
 
-@pytest.mark.parametrize("words", [(1, 12001), (7, 300), (1, 300, 0, 0, 0, 0, 0, 0, 0, 0, 61)])
+@pytest.mark.parametrize("words", [(5, 1, 12001), (5, 7, 300), (4, 1, 300), (5, 1, 300, 0, 0, 0, 0, 0, 0, 0, 0, 61)])
 def test_one_bad_word_among_good_ones_writes_none(port: Port, words: tuple[int, ...]) -> None:
-    before = port.ask(struct.pack(">BHH", 3, 57344, 12))
-    request = write(57345, *words)
+    before, request = port.ask(struct.pack(">BHH", 3, 57344, 12)), write(57344, *words)
     assert port.ask(request) == exception(request, VALUE)
     assert port.ask(struct.pack(">BHH", 3, 57344, 12)) == before
 
 
 def test_good_words_are_all_written(port: Port) -> None:
-    written = [300 + port.fd, 5]
-    assert port.ask(write(57345, 1, written[0])) == write(57345, 1, 0)[:5]
-    assert port.ask(struct.pack(">BHH", 3, 57345, 2)) == struct.pack(">BBHH", 3, 4, 1, written[0])
-    assert port.ask(write(57345, 5, 5)) == write(57345, 5, 5)[:5]
+    for words in ((1, 300), (5, 5)):
+        assert port.ask(write(57345, *words)) == write(57345, *words)[:5]
+        assert port.ask(struct.pack(">BHH", 3, 57345, 2)) == struct.pack(">BBHH", 3, 4, *words)
 
 
 @pytest.mark.parametrize("request_", [
@@ -240,9 +230,6 @@ def test_refusals_come_at_once(port: Port, request_: bytes) -> None:
         assert port.ask(request_)[0] == request_[0] | 0x80
         took.append(time.monotonic() - began)
     assert min(took) < 0.1
-
-
-# Modbus TCP
 
 
 def test_another_protocol_is_dropped_and_the_next_is_answered(tcp: Tcp) -> None:
@@ -266,6 +253,14 @@ def test_a_bad_length_closes_that_connection_only(meter: Running, tcp: Tcp, leng
     assert works(tcp)
 
 
+@pytest.mark.parametrize("size", [0, 2, 3, 5, 255])
+def test_a_byte_count_that_belies_the_words_is_refused(tcp: Tcp, size: int) -> None:
+    """On the line such a frame has no CRC where its end is."""
+    before, request = tcp.ask(CT), struct.pack(">BHHB2H", 16, 57345, 2, size, 1, 77)
+    assert tcp.ask(request) == exception(request, VALUE)
+    assert tcp.ask(CT) == before
+
+
 def test_a_unit_that_is_not_there_gets_what_a_gateway_says(tcp: Tcp) -> None:
     for unit in (1, 4, 6, 247, 248, 254):
         assert tcp.ask(READ, unit) == exception(READ, GATEWAY)
@@ -275,7 +270,7 @@ def test_a_unit_that_is_not_there_gets_what_a_gateway_says(tcp: Tcp) -> None:
 def test_a_thousand_connections_at_once_and_not_one_more(meter: Running) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST + 200
-    if hard not in (resource.RLIM_INFINITY,) and hard < wanted:
+    if 0 <= hard < wanted:  # −1 is no limit
         pytest.skip(f"this system lets a process open {hard} files only")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
     connections: list[socket.socket] = []
@@ -289,27 +284,13 @@ def test_a_thousand_connections_at_once_and_not_one_more(meter: Running) -> None
             assert Tcp(one_more.fileno()).closed()
         assert all(works(port) for port in ports)
         connections.pop().close()
-        until = time.monotonic() + LONG
-        while not admitted(meter):  # it takes the meter a moment to see that one has gone
-            assert time.monotonic() < until
+        time.sleep(0.2)  # it takes the meter a moment to see that one has gone
+        connections.append(connect(meter.ready["tcp"]))
+        assert works(Tcp(connections[-1].fileno()))
     finally:
         for connection in connections:
             connection.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def admitted(meter: Running) -> bool:
-    """Whether a new connection is answered."""
-    with connect(meter.ready["tcp"]) as connection:
-        port = Tcp(connection.fileno())
-        try:
-            port.send(port.envelope(READ))
-        except OSError:
-            return False
-        return len(port._take(13)) == 13
-
-
-# the line
 
 
 def test_foreign_units_are_never_answered(line: Line) -> None:
@@ -321,8 +302,7 @@ def test_foreign_units_are_never_answered(line: Line) -> None:
 
 def test_half_a_write_and_silence_lose_none_of_three_requests(line: Line) -> None:
     """pymodbus loses all three."""
-    before = line.ask(CT)
-    whole = line.envelope(write(57345, 1, 77))
+    before, whole = line.ask(CT), line.envelope(write(57345, 1, 77))
     for kept in (2, 7, len(whole) // 2, len(whole) - 1):
         assert line.hears_after(whole[:kept])
         assert works(line)
@@ -369,8 +349,7 @@ def test_noise_after_a_request_does_not_touch_its_answer(line: Line) -> None:
 
 def test_what_another_slave_says_is_passed_over(line: Line) -> None:
     """Request and answer of unit 9, as they are heard on a shared line; the answer holds a write to us, whole and valid."""
-    before = line.ask(CT)
-    single = struct.pack(">BHH", 6, 57346, 78)
+    before, single = line.ask(CT), struct.pack(">BHH", 6, 57346, 78)
     embedded = line.envelope(write(57346, 77)) + line.envelope(single) + line.envelope(write(40481, 2), 0)
     for count in (len(embedded) // 2, 60, 125):
         answer = line.envelope(bytes((3, 2 * count)) + embedded[: 2 * count].ljust(2 * count, b"\x05"), 9)
@@ -379,9 +358,6 @@ def test_what_another_slave_says_is_passed_over(line: Line) -> None:
     assert line.hears_after(closely)
     assert line.ask(CT) == before
     assert line.ask(TARIFF) == struct.pack(">BBH", 3, 2, 1)
-
-
-# pauses within a frame
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,8 @@ def read(meter: Meter, address: int, words: int) -> str:
 
 
 def hexed(value: int, words: int) -> str:
-    return (value % 2 ** (16 * words)).to_bytes(2 * words, "big").hex(" ", 2).upper()
+    data: bytes = (value % int(2 ** (16 * words))).to_bytes(2 * words, "big")
+    return data.hex(" ", 2).upper()
 
 
 def expected(micro: int, words: int, size: int, modulus: int) -> str:

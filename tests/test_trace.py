@@ -244,6 +244,9 @@ def test_a_trace_goes_on_behind_what_is_there(form: Form, tmp_path: Path) -> Non
         data = path.read_bytes()
         assert len(trace.read(data)) == 2 * (k + 1)
         path.write_bytes(data + trace.write(form, TALK[:1])[:-3])  # as a kill in the middle of a flush leaves it
+    with kept(path):
+        pass
+    assert len(trace.read(path.read_bytes())) == 6, "what a kill cut off is gone, though nothing was said since"
 
 
 @pytest.mark.parametrize(("name", "content", "wrong"), [

@@ -130,3 +130,7 @@ def test_functions_8_and_43_are_refused_unless_they_are_switched_on(request: byt
     assert refused == [rtu.frame(UNIT, bytes((request[0] | 0x80, 1)))]
     assert len(answered) == 1
     assert answered[0][1] == request[0]
+    for timed in (True, False):  # known by their length, so that neither needs a silence
+        framer = rtu.SlaveFramer({UNIT}, timed=timed)
+        assert [frame for part in parts for frame in framer.receive(part)] == [whole]
+        assert not framer.broken

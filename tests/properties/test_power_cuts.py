@@ -161,7 +161,8 @@ def one_history() -> History:
     windows(meter, 13.0, 800, 90, 12)
     history.sync()
     meter.feed(three_phase(231.0, (1.0, 2.0, 3.0), 0.9), seconds=1.3)
-    commands: list[Command] = [SetSetting("ct_primary", 250), SelectTariff(3), ResetPartials(("par.Ea+",)), StopPartial("par.Eap")]
+    commands: list[Command] = [SetSetting("ct_primary", 250), SelectTariff(3), ResetPartials(("par.Ea+",)),
+                               StopPartial("par.Eap")]  # fmt: skip
     assert meter.apply(commands) is None
     history.sync()
     windows(meter, 47.0, -900, 400, 4)
@@ -309,36 +310,6 @@ def test_cuts_while_the_ring_begins_again() -> None:
         for _ in range(12):
             check(made, *accident(chance, made))
     assert meter.row[Layout.records] > CAPACITY + 3
-
-
-def test_a_record_of_a_life_that_was_cut_is_not_taken_for_one_of_the_next() -> None:
-    """A record lands, its hot page does not; the next life closes another of that number, and only its hot page lands."""
-    history = History("two cuts", Meter(E44, demand_period=60))
-    windows(history.meter, 10.0, 500, 0, 3)
-    history.sync()
-    windows(history.meter, 10.0, 500, 0, 3)
-    made = history.sync()
-    assert [offset for offset, _ in made.writes] == [RING_OFFSET, 0]
-    history.cut(landed(made.disk, made.writes, 1), "the record landed")
-    assert history.meter.row[Layout.records] == 0
-    history.sync()  # nothing was counted yet: what is left of the other life could be cleared here
-    windows(history.meter, 10.0, -900, 0, 3)
-    made = history.sync()
-    assert next(offset for offset, _ in made.writes) == RING_OFFSET
-    check(made, landed(made.disk, made.writes[1:], 1), "the hot page landed", strict=True)
-
-
-def test_a_page_of_a_life_that_was_cut_is_not_made_whole_by_the_next() -> None:
-    """All sectors but the first of a hot page land; the first of the next life's page is the same, and it alone lands."""
-    history = History("two cuts", Meter(E44, tariff_control="com"))
-    windows(history.meter, 10.0, 500, 0)
-    history.sync()
-    assert history.meter.apply([SelectTariff(3)]) is None  # changes nothing in the first sector
-    made = history.sync()
-    history.cut(landed(made.disk, sectors(made.writes, 512)[1:], 7), "all but the first sector")
-    assert history.meter["tariff"] == 1
-    made = history.sync()
-    check(made, landed(made.disk, sectors(made.writes, 512), 1), "the first sector", strict=True)
 
 
 # the check itself must see what it is for
