@@ -90,7 +90,7 @@ def seen(tree: Path, mutation: Mutation) -> str:
     with applied(tree, mutation):
         code, text = run(tree, mutation.tests)
     assert code in (GREEN, RED), f"{mutation}: pytest ended with {code}\n{text}"
-    failed = [line.split()[1] for line in text.splitlines() if line.startswith("FAILED ")]
+    failed = [line[7:].split(" - ")[0] for line in text.splitlines() if line.startswith("FAILED ")]
     assert code == GREEN or failed, f"{mutation}: no test has failed\n{text}"
     return failed[0] if failed else ""
 
