@@ -8,7 +8,7 @@ run: .venv/run.stamp
 	@.venv/bin/countis run $(ARGS)
 
 test: .venv/dev.stamp
-	@.venv/bin/ruff check src tests bench
+	@.venv/bin/ruff check src tests bench fuzz
 	@.venv/bin/mypy
 	@.venv/bin/pytest -q
 
@@ -16,7 +16,7 @@ test-slow: .venv/dev.stamp
 	@.venv/bin/pytest -q -m slow
 
 lint: .venv/dev.stamp
-	@.venv/bin/ruff check src tests bench
+	@.venv/bin/ruff check src tests bench fuzz
 	@.venv/bin/mypy
 
 bench: .venv/bench.stamp

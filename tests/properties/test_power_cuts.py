@@ -84,14 +84,14 @@ def sectors(writes: Sequence[Write], size: int) -> list[Write]:
     return out
 
 
-def check(made: Round, image: bytes, where: str, *, strict: bool = False) -> Meter:
-    """Load what the cut has left; fail where it is neither old nor new. strict: nor may it be of a life that was cut before."""
+def check(made: Round, image: bytes, where: str) -> Meter:
+    """Load what the cut has left; fail where it is neither old nor new, nor whole and of a life that was cut before."""
     place = f"{made.name}, {where}"
     try:
         meter = Meter.load(image)
     except MemoryImageError as error:
         raise AssertionError(f"{place}: refused, {error}") from error
-    found, ghosts = State.of(meter), () if strict else made.ghosts
+    found, ghosts = State.of(meter), made.ghosts
     mine = any(np.array_equal(found.row, state.row) for state in (made.old, made.new))
     assert mine or any(np.array_equal(found.row, state.row) for state in ghosts), f"{place}: a mixture of rows"
     assert found.settings in [state.settings for state in (made.old, made.new, *ghosts)], f"{place}: a mixture of settings"
@@ -99,7 +99,7 @@ def check(made: Round, image: bytes, where: str, *, strict: bool = False) -> Met
     written, touched = int(meter.row[Layout.records]), made.touched
     for number in range(max(0, written - CAPACITY), written) if mine else ():
         record = tuple(meter.curve.ring[number % CAPACITY].tolist())
-        known = record == LOST or (not strict and (number, record) in made.ghost_records)
+        known = record == LOST or (number, record) in made.ghost_records
         lost = known and number % CAPACITY in touched
         assert lost or record == made.records[number], f"{place}: record {number} is {record}, not {made.records[number]}"
     return meter
