@@ -7,7 +7,6 @@ prints one line. What is found goes to stderr with the bytes of its case, exit c
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import importlib.util
 import re
@@ -15,13 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Final
+from typing import Final
 
 from countis import E44, Measurement, Meter, SetSetting
 from countis.energy.registers import Layout
 from countis.host.desk import Desk, Hub
 from countis.host.feeder import Feeder
-from countis.host.ports import RtuTcpPort, TcpPort, TcpServer
+from countis.host.ports import RtuTcpPort, TcpPort
 from countis.modbus import rtu
 from countis.quantities import COUNTED_COLUMN
 from countis.settings import Value
@@ -54,33 +53,12 @@ class Finding(AssertionError):
     """Something that must not be."""
 
 
-class Wire(asyncio.Transport):
-    """The other end of a connection: keeps what was said and whether it was closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said, self.closed = b"", False
-
-    def write(self, data: Any) -> None:
-        self.said += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-
 class Stand:
     """A live meter behind its ports, and beside it what a naive reader of the same bytes expects of it."""
 
     def __init__(self) -> None:
         self.meter = Meter(E44, ct_primary=200, tariff_control="com")
         self.hub = Hub([Desk(Feeder(self.meter, three_phase(230, 1.0), 1.0))])
-        self.server = TcpServer(self.hub)
         self.expected, self.operated = Expected(), False
         version = ".".join(map(str, self.meter.firmware.version))
         self.objects = ["SOCOMEC", E44.reference, version, "", "COUNTIS E43/E44", "Countis E44"]
@@ -162,31 +140,31 @@ class Stand:
 
     def _connect(self, port: int) -> None:
         """Begin to listen on a line, or on a new connection."""
-        self.server.connections.clear()
-        self.line, self.stream, self.wire = Line(port == RTU), Stream(), Wire()
+        self.line, self.stream = Line(port == RTU), Stream()
         self.framer = rtu.SlaveFramer(self.hub.refresh())
-        self.port = TcpPort(self.server) if port == TCP else RtuTcpPort(self.server)
-        self.port.connection_made(self.wire)
+        self.port = TcpPort(self.hub) if port == TCP else RtuTcpPort(self.hub)
 
     def _take(self, port: int, piece: bytes) -> None:
         if not piece:
             return
         if port == RTU:
+            at_hand = None if self.framer.waiting else self.hub.rtu_at_hand(piece)
+            if at_hand is not None and at_hand != self.meter.rtu(piece):
+                raise Finding(f"stale {at_hand.hex()} to {piece.hex()}")
             self._check_rtu(self.framer.receive(piece), self.line.take(piece, self.expected.address))
             return
-        self.wire.said = b""
-        self.port.data_received(piece)
+        said = self.port.answer(piece)
         if port == TCP:
             envelopes = self.stream.take(piece)
             asked = [self._tcp(*envelope) for envelope in envelopes]
             if len(envelopes) == 1 and envelopes[0][2][0] == 3:
-                self._check_words(envelopes[0][2], self.wire.said[7:])
+                self._check_words(envelopes[0][2], said[7:])
         else:
             asked = [self._rtu(frame) for frame in self.line.take(piece, self.expected.address)]
         lost = self.stream.lost if port == TCP else self.line.lost
-        if self.wire.closed != lost:
-            raise Finding(f"closed {self.wire.closed}, expected {lost}")
-        self._compare(self.wire.said, asked, port != TCP)
+        if self.port.broken != lost:
+            raise Finding(f"closed {self.port.broken}, expected {lost}")
+        self._compare(said, asked, port != TCP)
         if lost:
             self._connect(port)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import errno
 import socket
 import threading
 import time
@@ -53,7 +53,7 @@ def test_a_source_that_stalls_makes_the_meter_silent_and_comes_back() -> None:
     assert one.stale
     assert desk.rtu(rtu.frame(5, READ)).data == b""
     assert desk.tcp(Envelope(1, 5, READ)).data[7:] == b"\x83\x0b"  # what a gateway would say
-    assert desk.at_hand(FRAME) is None
+    assert Hub([desk]).tcp_at_hand(FRAME) is None
     follow(one, 0.3)
     assert one.meter.now > fed
     assert not one.stale
@@ -107,18 +107,16 @@ def test_a_voltage_beyond_all_numbers_is_told() -> None:
 
 
 def served(kind: Any, work: Callable[[str, int], None], **limits: Any) -> TcpServer:
-    """Serve a port while `work` talks to it on a thread of its own."""
+    """Serve a port while `work` talks to it."""
     one = feeder()
     one.head_start(NEVER)
-    server = TcpServer(Hub([Desk(one)]), **limits)
-
-    async def serve() -> None:
-        host, port = (await server.listen(kind, "127.0.0.1", 0, "--tcp")).split(":")
-        await asyncio.to_thread(work, host, int(port))
+    server = TcpServer(Hub([Desk(one)]), kind, ("127.0.0.1", 0), "--tcp", **limits)
+    server.start()
+    host, port = server.name.split(":")
+    try:
+        work(host, int(port))
+    finally:
         server.close()
-        await asyncio.sleep(0.02)
-
-    asyncio.run(serve())
     return server
 
 
@@ -174,23 +172,61 @@ def test_a_client_that_leaves_its_replies_unread_is_cut_off(monkeypatch: pytest.
                 deaf.sendall(FRAME * 4_000_000)
             time.sleep(0.3)
 
-    assert served(TcpPort, work).connections == set()
+    assert served(TcpPort, work).connections == {}
+
+
+def test_without_files_to_open_those_who_wait_are_taken_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "_SWEEP_S", 0.05)
+    real, refusals = socket.socket.accept, [OSError(errno.EMFILE, "Too many open files")] * 2
+
+    def accept(listener: socket.socket) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return real(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", accept)
+
+    def work(host: str, port: int) -> None:
+        with socket.create_connection((host, port)) as line:
+            assert talk(line)
+
+    served(TcpPort, work)
+    assert refusals == []
+
+
+def test_a_fault_of_ours_costs_its_connection_and_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, faults = Hub.tcp, [ZeroDivisionError("ours")]
+
+    def tcp(hub: Hub, envelope: Envelope) -> Any:
+        if faults:
+            raise faults.pop()
+        return real(hub, envelope)
+
+    monkeypatch.setattr(Hub, "tcp", tcp)
+
+    def work(host: str, port: int) -> None:
+        with socket.create_connection((host, port)) as first, socket.create_connection((host, port)) as second:
+            assert talk(first) == b""
+            assert talk(second)
+
+    served(TcpPort, work)
+    assert "ZeroDivisionError: ours" in capsys.readouterr().err
 
 
 def test_the_end_sends_what_was_answered() -> None:
     one = feeder()
     one.head_start(NEVER)
-
-    async def serve() -> None:
-        server = TcpServer(Hub([Desk(one)]))
-        host, port = (await server.listen(TcpPort, "127.0.0.1", 0, "--tcp")).split(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(FRAME * 1000)
-        assert len(await reader.readexactly(133)) == 133
+    server = TcpServer(Hub([Desk(one)]), TcpPort, ("127.0.0.1", 0), "--tcp")
+    server.start()
+    host, port = server.name.split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as line:
+        line.sendall(FRAME * 1000)
+        said = line.recv(133)
         server.close()
-        assert len(await asyncio.wait_for(reader.read(-1), 5)) == 133 * 999
-        with pytest.raises(ConnectionRefusedError):
-            await asyncio.open_connection(host, int(port))
-        writer.close()
-
-    asyncio.run(serve())
+        while piece := line.recv(65536):
+            said += piece
+    assert len(said) == 133 * 1000
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)))

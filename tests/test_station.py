@@ -261,8 +261,8 @@ def test_a_desk_is_heard_while_somebody_listens(station: Station) -> None:
     station.desk.tcp(read)
     assert station.told() == []
     station.listen(True)
-    whole = tcp.wrap(1, 5, read.pdu)
-    assert station.desk.at_hand(whole) is not None
+    hub, whole = Hub([station.desk]), tcp.wrap(1, 5, read.pdu)
+    assert hub.tcp_at_hand(whole) is not None
     station.desk.rtu(rtu.frame(5, read.pdu))
     station.desk.rtu(rtu.frame(6, read.pdu))
     told = station.told()
@@ -271,7 +271,7 @@ def test_a_desk_is_heard_while_somebody_listens(station: Station) -> None:
     assert told[1]["values"] == told[3]["values"]
     assert told[1]["values"][0][1] == pytest.approx(230, abs=0.1)
     for _ in range(1000):
-        station.desk.at_hand(whole)
+        hub.tcp_at_hand(whole)
     skipped, *rest = station.told()
     assert len(rest) == 80
     assert skipped == {"skipped": 960}, "what is left out is counted"
@@ -283,5 +283,5 @@ def test_a_request_to_another_unit_is_no_frame_of_ours(station: Station) -> None
     other = tcp.Envelope(1, 9, pdu.read_request(50520, 2))
     hub = Hub([station.desk])
     hub.tcp(other)
-    hub.at_hand(tcp.wrap(1, 9, other.pdu))
+    hub.tcp_at_hand(tcp.wrap(1, 9, other.pdu))
     assert station.meter.frames == 0

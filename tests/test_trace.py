@@ -192,16 +192,18 @@ def test_each_frame_is_kept_once_and_as_it_leaves(form: Form, tmp_path: Path) ->
     before = time.time_ns() // 1000
     with kept(path, 5, 6) as hub:
         heard = hub.rtu(rtu.frame(5, READ)).data
+        assert hub.rtu_at_hand(rtu.frame(5, READ)) == heard
+        assert hub.rtu_at_hand(rtu.frame(9, READ)) is None
         hub.rtu(rtu.frame(0, pdu.write_request(40481, [1])))
         hub.rtu(rtu.frame(9, READ))
         replied = hub.tcp(tcp.Envelope(7, 6, READ)).data
-        assert hub.at_hand(whole) == replied
-        hub.at_hand(tcp.wrap(7, 6, pdu.read_request(50522, 2)))  # not at hand: the port asks again, and then it is kept
+        assert hub.tcp_at_hand(whole) == replied
+        hub.tcp_at_hand(tcp.wrap(7, 6, pdu.read_request(50522, 2)))  # not at hand: the port asks again, and then it is kept
         hub.tcp(tcp.Envelope(7, 9, READ))
     found = trace.read(path.read_bytes())
     over_tcp = rtu.frame(6, replied[7:])
     assert [(one.port.value, one.direction.value, one.frame) for one in found] == [
-        ("RTU", ">", rtu.frame(5, READ)), ("RTU", "<", heard), ("RTU", ">", rtu.frame(0, pdu.write_request(40481, [1]))),
+        *[("RTU", ">", rtu.frame(5, READ)), ("RTU", "<", heard)] * 2, ("RTU", ">", rtu.frame(0, pdu.write_request(40481, [1]))),
         ("RTU", ">", rtu.frame(9, READ)), ("TCP", ">", rtu.frame(6, READ)), ("TCP", "<", over_tcp),
         ("TCP", ">", rtu.frame(6, READ)), ("TCP", "<", over_tcp),
         ("TCP", ">", rtu.frame(9, READ)), ("TCP", "<", rtu.frame(9, pdu.exception(3, pdu.Code.GATEWAY_TARGET))),
@@ -226,6 +228,7 @@ def test_faults_leave_as_they_are(tmp_path: Path) -> None:
 def test_colliding_replies_are_one(tmp_path: Path) -> None:
     with kept(tmp_path / "t.txt", 5, 5) as hub:
         heard = hub.rtu(rtu.frame(5, READ)).data
+        assert hub.rtu_at_hand(rtu.frame(5, READ)) is None
     assert [one.frame for one in trace.read((tmp_path / "t.txt").read_bytes())] == [rtu.frame(5, READ), heard]
 
 

@@ -1,7 +1,7 @@
 """`countis bus`: up to 247 meters on each line of a site file, in one process.
 
 Rule: as `run`, everything that can fail is opened before anything is written. One thread feeds all meters, one syncs their
-memories, one answers each serial line; asyncio answers TCP and the page.
+memories, one answers each serial line and each TCP port; asyncio serves the page.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from countis.host.desk import Desk, Hub
 from countis.host.feeder import Feeder
 from countis.host.memory_file import MemoryFile
 from countis.host.policy import Access
-from countis.host.ports import RtuTcpPort, TcpPort, raise_file_limit
+from countis.host.ports import RtuTcpPort, TcpPort, TcpServer, raise_file_limit
 from countis.host.run import meter_of, open_port, open_web, until_ready, write_ready
 from countis.host.runner import Runner
 from countis.host.serial_port import SerialPort, bits_of
@@ -101,20 +101,20 @@ def _modelled(plan: LinePlan) -> Line:
     return Line(plan.baud, bits, cable=cable, troubles=(trouble,), parity=plan.parity != "N")
 
 
-async def _open_line(options: Options, plan: LinePlan, hub: Hub,
-                     stack: contextlib.AsyncExitStack) -> tuple[str, SerialPort | None]:  # fmt: skip
-    """Open where a line is reached; return its name, and the port of a serial one."""
+def _open_line(options: Options, plan: LinePlan, hub: Hub,
+               stack: contextlib.AsyncExitStack) -> tuple[str, list[TcpServer | SerialPort]]:  # fmt: skip
+    """Open where a line is reached; return its name and its ports."""
     for scheme, kind in (("rtu+tcp://", RtuTcpPort), ("tcp://", TcpPort)):
         if plan.target.startswith(scheme):
-            at = parse_endpoint(plan.target.removeprefix(scheme), "line.target")
-            where = await open_port(stack, kind, hub, at, "line.target", options.most)
-            access = options.access
+            at, access = parse_endpoint(plan.target.removeprefix(scheme), "line.target"), options.access
+            ports = [open_port(stack, kind, hub, at, "line.target", options.most)]
             if kind is TcpPort:
-                await open_port(stack, kind, hub, access.tls_at, "--tls", options.most, access.tls)
-            return f"{scheme}{where}", None
+                ports.append(open_port(stack, kind, hub, access.tls_at, "--tls", options.most, access.tls))
+            found = [port for port in ports if port is not None]
+            return f"{scheme}{found[0].name}", [*found]
     port = SerialPort(hub, plan.target, line=_modelled(plan) if options.pace else None)
     stack.callback(port.close)
-    return port.name, port
+    return port.name, [port]
 
 
 async def serve(options: Options, out: TextIO | None) -> int:
@@ -135,19 +135,19 @@ async def serve(options: Options, out: TextIO | None) -> int:
                 for plan, row in zip(plans, rows, strict=True)]  # fmt: skip
         for hub in hubs:
             hub.policy = options.access.policy
-        opened = [await _open_line(options, plan, hub, stack) for plan, hub in zip(plans, hubs, strict=True)]
         runner = Runner([(seat.station.feeder, seat.memory) for seat in seats])
+        stack.callback(runner.stop)
+        opened = [_open_line(options, plan, hub, stack) for plan, hub in zip(plans, hubs, strict=True)]
         web = await open_web(stack, options.web, options.token, [seat.station for seat in seats], runner)
         for seat in seats:
             if seat.memory.exists():
                 seat.memory.write(seat.station.meter.writes(), sync=False)
             else:
                 seat.memory.create(seat.station.meter.save())
-        for _, port in opened:
-            if port is not None:
+        for _, ports in opened:
+            for port in ports:
                 port.start()
         runner.start()
-        stack.callback(runner.stop)
         await until_ready(runner, asked, math.inf)
         if runner.failure is None and not asked.is_set():
             _announce(options, plans, [name for name, _ in opened], web, seats, out)

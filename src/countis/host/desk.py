@@ -5,6 +5,7 @@ Rule: ports move bytes, meters answer under their lock; this decides who is aske
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from countis.rs485 import Cable, Line
 _ANY_UNIT: Final = (0, 255)  # reach a single meter, whatever its address (decision 35)
 _AT_HAND: Final = 1000  # replies at most; a master asks for a few over and over
 _MOST_FAULTS: Final = 100
+_UNIT_AT: Final = 6  # of a TCP request
 _SILENCE: Final = Answer(0, b"")
 Speed = tuple[int, str, int]  # baud, parity, stop bits
 
@@ -37,15 +39,16 @@ class Exchange(NamedTuple):
 class Desk:
     """One meter: its requests are counted, and its faults on purpose are done to its replies.
 
-    Replies to reads over TCP stay at hand until anything of the meter moves. Only the loop's thread touches them; each is
-    the whole of one moment, so that they are given out without the lock. swapped: A and B are exchanged, it hears nothing.
+    Replies to reads stay at hand until anything of the meter moves. They are filed under the lock and given out without it:
+    each is the whole of one moment, and a read that began before the next may get it. swapped: A and B are exchanged, it
+    hears nothing.
     """
 
     def __init__(self, feeder: Feeder, *, swapped: bool = False) -> None:
         self.feeder, self.swapped = feeder, swapped
         self.meter, self.lock, self.faults = feeder.meter, feeder.lock, feeder.faults
         self.requests = 0
-        self._replies: dict[bytes, bytes] = {}  # request -> reply, both without the transaction
+        self._replies: dict[bytes, bytes] = {}  # RTU frames, and TCP without the transaction: request -> reply
         self._moment = -1  # meter.changes when they were worked out
         self.heard: deque[Exchange] | None = None  # what was said, while somebody listens
 
@@ -76,6 +79,15 @@ class Desk:
     def _dumb(self) -> bool:
         return self.feeder.stale or self.swapped or self.faults.on(Kind.DEAD, self.feeder.line_now) is not None
 
+    def _file(self, request: bytes, reply: bytes) -> None:
+        """Keep a reply at hand, under the lock; not where each request is to be counted by function 8."""
+        if self.meter.slave.diagnostics:
+            return
+        if self._moment != self.meter.changes or len(self._replies) >= _AT_HAND:
+            self._replies.clear()
+            self._moment = self.meter.changes
+        self._replies[request] = reply
+
     def rtu(self, frame: bytes) -> Answer:
         """Answer an RTU frame to its address, or a broadcast."""
         if self._dumb():
@@ -83,12 +95,13 @@ class Desk:
         with self.lock:
             self.requests += 1
             reply = self.meter.rtu(frame)
+            if reply and frame[1] == pdu.READ:
+                self._file(frame, reply)
         answer = Answer(0, reply)
         if self.faults.list:
             answer = self.faults.answer(self.feeder.line_now, frame[0], reply[1:-2], serial=True)
-        heard = self.heard
-        if heard is not None:
-            heard.append(Exchange(time.time(), "RTU", frame[0], frame[1:-2], answer.data[1:-2]))
+        if self.heard is not None:
+            self.heard.append(Exchange(time.time(), "RTU", frame[0], frame[1:-2], answer.data[1:-2]))
         return answer
 
     def tcp(self, envelope: tcp.Envelope) -> Answer:
@@ -96,10 +109,9 @@ class Desk:
         dumb = self._dumb()
         with self.lock:
             self.requests += 1
-            if self._moment != self.meter.changes or len(self._replies) > _AT_HAND:
-                self._replies.clear()
-                self._moment = self.meter.changes
             reply = self.meter.pdu(envelope.pdu) if self.meter.powered and not dumb else b""
+            if reply and envelope.pdu[0] == pdu.READ:
+                self._file(tcp.wrap(0, envelope.unit, envelope.pdu)[2:], tcp.wrap(0, envelope.unit, reply)[2:])
         if not reply:
             reply = pdu.exception(envelope.pdu[0], pdu.Code.GATEWAY_TARGET)
         answer = Answer(0, bytes((envelope.unit,)) + reply)
@@ -109,21 +121,18 @@ class Desk:
             self.heard.append(Exchange(time.time(), "TCP", envelope.unit, envelope.pdu, answer.data[1:]))
         if not answer.data:
             return answer
-        whole = tcp.wrap(envelope.transaction, answer.data[0], answer.data[1:])
-        if envelope.pdu[0] == pdu.READ and not self.faults.list:
-            self._replies[tcp.wrap(0, envelope.unit, envelope.pdu)[2:]] = whole[2:]
-        return Answer(answer.delay_ns, whole)
+        return Answer(answer.delay_ns, tcp.wrap(envelope.transaction, answer.data[0], answer.data[1:]))
 
     def at_hand(self, request: bytes) -> bytes | None:
-        """Return the reply to a whole TCP request, if it is at hand."""
-        reply = self._replies.get(request[2:])
-        if reply is None or self._moment != self.meter.changes or self.faults.list or self.swapped or self.feeder.stale:
+        """Return the reply to a whole RTU frame, or to one of TCP without the transaction, if it is at hand."""
+        reply = self._replies.get(request)
+        if reply is None or self._moment != self.meter.changes or self.faults.list:
+            return None
+        if self.feeder.stale_after < math.inf and self.feeder.stale:
             return None
         self.requests += 1
         self.meter.saw_frame()
-        if self.heard is not None:
-            self.heard.append(Exchange(time.time(), "TCP", request[6], request[7:], reply[5:]))
-        return request[:2] + reply
+        return reply
 
 
 class Hub:
@@ -131,6 +140,7 @@ class Hub:
 
     def __init__(self, desks: Sequence[Desk], speed: Speed | None = None, policy: Policy | None = None) -> None:
         self.desks, self.speed, self.policy = tuple(desks), speed, policy or Policy()
+        self._alone = self.desks[0] if len(self.desks) == 1 else None
         self.troubles: list[str] = []  # ports that are gone, for the status line
         self._refused = 0  # requests for a unit that is not there
         self._by_address: dict[int, list[Desk]] = {}
@@ -206,9 +216,29 @@ class Hub:
             heard.append(Exchange(time.time(), "TCP", envelope.unit, envelope.pdu, reply))
         return Answer(0, tcp.wrap(envelope.transaction, envelope.unit, reply))
 
-    def at_hand(self, request: bytes) -> bytes | None:
+    def _holder(self, unit: int) -> Desk | None:
+        """Return the one desk that may have a reply at hand; a setting just changed is seen once anything has moved."""
+        found = self._by_address.get(unit, ())
+        return found[0] if len(found) == 1 else None
+
+    def tcp_at_hand(self, request: bytes) -> bytes | None:
         """Return the reply to a whole TCP request, if it is at hand."""
-        if len(self.desks) == 1:
-            return self.desks[0].at_hand(request)
-        found = self._by_address.get(request[6]) if len(request) > 6 else None
-        return found[0].at_hand(request) if found is not None and len(found) == 1 else None
+        desk = self._alone or (self._holder(request[_UNIT_AT]) if len(request) > _UNIT_AT else None)
+        if desk is None:
+            return None
+        reply = desk.at_hand(request[2:])
+        if reply is None:
+            return None
+        if desk.heard is not None:
+            desk.heard.append(Exchange(time.time(), "TCP", request[_UNIT_AT], request[7:], reply[5:]))
+        return request[:2] + reply
+
+    def rtu_at_hand(self, frame: bytes) -> bytes | None:
+        """Return the reply to a whole RTU frame, if it is at hand."""
+        desk = self._alone or self._holder(frame[0])
+        if desk is None:
+            return None
+        reply = desk.at_hand(frame)
+        if reply is not None and desk.heard is not None:
+            desk.heard.append(Exchange(time.time(), "RTU", frame[0], frame[1:-2], reply[1:-2]))
+        return reply

@@ -1,4 +1,4 @@
-"""Where masters connect over TCP: Modbus TCP and RTU over TCP, on asyncio.
+"""Where masters connect over TCP: Modbus TCP, plain or behind TLS, and RTU over TCP; a thread answers each port.
 
 Rule: ports move bytes; framing is in modbus/, who answers is decided at the hub. A client that floods, sleeps or does not read
 costs no more than its connection.
@@ -6,12 +6,18 @@ costs no more than its connection.
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import heapq
 import os
 import resource
+import select
+import socket
 import ssl
+import threading
+import time
+import traceback
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final, Protocol
 
 from countis.errors import BusError
 from countis.faults import Answer
@@ -21,148 +27,290 @@ from countis.modbus import rtu, tcp
 MOST_CONNECTIONS: Final = 1000
 _SPARE_FILES: Final = 200  # beside connections: memories, ports, the page
 IDLE_S: Final = 600.0  # without a byte after which a connection is closed
-_SLOW_S: Final = 10.0  # for which a client may leave its replies unread
+_SLOW_S: Final = 10.0  # for which a client may leave its replies unread, or TLS unfinished
 _SWEEP_S: Final = 5.0
+_FAREWELL_S: Final = 0.2  # for what was asked before the end
+_CHUNK: Final = 450  # bytes read at once; what is left is read in the next turn, after the others'
+_RECORD: Final = 16384  # bytes of a TLS record at most
+_BUSY: Final = ssl.SSLWantReadError, ssl.SSLWantWriteError
 
 
-class _Connection(asyncio.Protocol):
-    """A client; while it does not take its replies, no more requests are read from it."""
+class Requests(Protocol):
+    """What one connection asks. late: answers that are to wait; broken: what follows cannot be framed."""
 
-    _transport: asyncio.Transport
+    late: list[Answer]
 
-    def __init__(self, server: TcpServer) -> None:
-        self._server, self._hub = server, server.hub
-        self.spoke = True  # since the last sweep
-        self.quiet_sweeps = self.unread_sweeps = 0
-        self.unread = False
+    @property
+    def broken(self) -> bool: ...
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        peer = self._transport.get_extra_info("peername")
-        if not self._server.admit(self, peer[0] if peer else ""):
-            self._transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._server.connections.discard(self)
-
-    def pause_writing(self) -> None:
-        self.unread = True
-        self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        self.unread, self.unread_sweeps = False, 0
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
-
-    def close(self, *, now: bool = False) -> None:
-        """Close the connection; `now` drops what was not sent."""
-        (self._transport.abort if now else self._transport.close)()
-
-    def reply(self, answer: Answer) -> None:
-        """Send a reply, later if it is to be late."""
-        if answer.delay_ns:
-            asyncio.get_running_loop().call_later(answer.delay_ns / 1e9, self._write, answer.data)
-        elif answer.data:
-            self._transport.write(answer.data)
-
-    def _write(self, data: bytes) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(data)
+    def answer(self, data: bytes) -> bytes:
+        """Take bytes; return the replies to what they complete."""
 
 
-class TcpPort(_Connection):
-    """One connection of Modbus TCP."""
+class _Asked:
+    """Answers that wait are kept apart from those that go out at once."""
 
-    def __init__(self, server: TcpServer) -> None:
-        super().__init__(server)
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.late: list[Answer] = []
+
+    def _sorted(self, answers: list[Answer]) -> bytes:
+        self.late += [answer for answer in answers if answer.delay_ns]
+        return b"".join(answer.data for answer in answers if not answer.delay_ns)
+
+
+class TcpPort(_Asked):
+    """The requests of one connection of Modbus TCP."""
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(hub)
         self._framer = tcp.Framer()
 
-    def data_received(self, data: bytes) -> None:
-        self.spoke = True
-        reply = None if self._framer.waiting else self._hub.at_hand(data)
-        if reply is not None:
-            self._transport.write(reply)
-            return
-        answers = [self._hub.tcp(envelope) for envelope in self._framer.receive(data)]
-        together = b"".join(answer.data for answer in answers if not answer.delay_ns)
-        if together:
-            self._transport.write(together)
-        for answer in answers:
-            if answer.delay_ns:
-                self.reply(answer)
-        if self._framer.broken:
-            self._transport.close()
+    @property
+    def broken(self) -> bool:
+        """Whether what follows cannot be framed."""
+        return self._framer.broken
+
+    def answer(self, data: bytes) -> bytes:
+        """Take bytes; return the replies to what they complete."""
+        if not self._framer.waiting:
+            reply = self._hub.tcp_at_hand(data)
+            if reply is not None:
+                return reply
+        return self._sorted([self._hub.tcp(envelope) for envelope in self._framer.receive(data)])
 
 
-class RtuTcpPort(_Connection):
-    """One connection of RTU over TCP: lengths alone part the frames."""
+class RtuTcpPort(_Asked):
+    """The requests of one connection of RTU over TCP: lengths alone part the frames."""
 
-    def __init__(self, server: TcpServer) -> None:
-        super().__init__(server)
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(hub)
         self._framer = rtu.SlaveFramer(timed=False)
 
-    def data_received(self, data: bytes) -> None:
+    @property
+    def broken(self) -> bool:
+        """Whether what follows cannot be framed."""
+        return self._framer.broken
+
+    def answer(self, data: bytes) -> bytes:
+        """Take bytes; return the replies to what they complete."""
+        if not self._framer.waiting:
+            reply = self._hub.rtu_at_hand(data)
+            if reply is not None:
+                return reply
+        return self._sorted([self._hub.rtu(frame) for frame in self._framer.receive(data)])
+
+
+class Connection:
+    """A client; while it does not take its replies, no more requests are read from it."""
+
+    def __init__(self, plain: socket.socket, requests: Requests, tls: ssl.SSLContext | None) -> None:
+        self.requests = requests
+        self._line = plain if tls is None else tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+        self.fd = self._line.fileno()
+        self._read = self._decrypted if tls is not None else plain.recv
+        self._rest = b""
+        self.unsent = False  # replies wait for the client to take them
+        self.spoke = True  # since the last sweep
+        self.listens = True  # requests are read from it, as long as it takes its replies
+        self.quiet_sweeps = self.stuck_sweeps = 0
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the client leaves replies unread, or has not finished the handshake of TLS."""
+        return self.unsent or (isinstance(self._line, ssl.SSLSocket) and self._line.version() is None)
+
+    def turn(self) -> bool:
+        """Read once and answer, or send what is left; tell whether there is more to do. OSError where the client is gone."""
+        if self.unsent:
+            self.send(b"")
+            return True
+        try:
+            data = self._read(_CHUNK)
+        except BlockingIOError:
+            return False
+        if not data:
+            raise ConnectionError("closed")
         self.spoke = True
-        for frame in self._framer.receive(data):
-            self.reply(self._hub.rtu(frame))
-        if self._framer.broken:
-            self._transport.close()
+        requests = self.requests
+        reply = requests.answer(data)
+        if reply:
+            self.send(reply)
+        return bool(self.unsent or requests.late or requests.broken)
+
+    def _decrypted(self, size: int) -> bytes:
+        """Read all that has come of TLS, which may be more than the socket tells of; the handshake goes on by it."""
+        try:
+            data = self._line.recv(_RECORD)
+            while isinstance(self._line, ssl.SSLSocket) and self._line.pending():
+                data += self._line.recv(_RECORD)
+        except _BUSY:
+            raise BlockingIOError from None
+        return data
+
+    def send(self, data: bytes) -> None:
+        """Send as much as the client takes, and keep the rest. OSError where it is gone."""
+        data = self._rest + data if self.unsent else data
+        try:
+            sent = self._line.send(data)
+        except (BlockingIOError, *_BUSY):
+            sent = 0
+        self.unsent = sent < len(data)
+        self._rest = data[sent:]
+
+    def close(self) -> None:
+        """Close the connection."""
+        with contextlib.suppress(OSError, ValueError):
+            if isinstance(self._line, ssl.SSLSocket):
+                self._line.unwrap()
+        self._line.close()
 
 
 class TcpServer:
     """A listening port and its connections, at most so many; the idle and those that do not read are closed."""
 
-    def __init__(self, hub: Hub, most: int = MOST_CONNECTIONS, idle_s: float = IDLE_S) -> None:
-        self.hub, self.most, self.idle_s = hub, most, idle_s
-        self.connections: set[_Connection] = set()
-        self._server: asyncio.Server | None = None
-        self._sweeper: asyncio.Task[None] | None = None
+    def __init__(self, hub: Hub, kind: Callable[[Hub], Requests], at: tuple[str, int], option: str, *,
+                 most: int = MOST_CONNECTIONS, idle_s: float = IDLE_S, tls: ssl.SSLContext | None = None) -> None:  # fmt: skip
+        """Open the port; BusError names the option where it cannot be opened."""
+        self._hub, self._kind, self._most, self._idle_s, self._tls = hub, kind, most, idle_s, tls
+        self.connections: dict[int, Connection] = {}  # by file number
+        self._late: list[tuple[float, int, Connection, bytes]] = []  # replies by the time they are due
+        self._order = 0
+        raise_file_limit(most)
+        self._listener = _listener(*at, option, min(most, 1024))
+        name, number = self._listener.getsockname()[:2]
+        self.name = f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
+        self._stop, self._wake = False, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll = select.epoll()
+        for fd in (self._listener.fileno(), self._wake):
+            self._epoll.register(fd, select.EPOLLIN)
+        self._thread = threading.Thread(target=self._serve, name=f"port {self.name}", daemon=True)
 
-    async def listen(self, kind: Callable[[TcpServer], _Connection], host: str, port: int, option: str,
-                     tls: ssl.SSLContext | None = None) -> str:  # fmt: skip
-        """Open the port and return where it is; BusError names the option where it cannot be opened."""
-        raise_file_limit(self.most)
-        loop = asyncio.get_running_loop()
+    def start(self) -> None:
+        """Begin to answer; who connected before is answered then."""
+        self._thread.start()
+
+    def _serve(self) -> None:
+        """Answer whoever says something, until asked to stop; then what was said before."""
+        poll, sweep = self._epoll.poll, time.monotonic() + _SWEEP_S
+        while not self._stop:
+            now = time.monotonic()
+            if now >= sweep:
+                sweep = now + _SWEEP_S
+                self._sweep()
+            while self._late and self._late[0][0] <= now:
+                self._reply_late(*heapq.heappop(self._late)[2:])
+            until = min(sweep, self._late[0][0]) if self._late else sweep
+            for fd, _ in poll(max(0.0, until - now)):
+                self._turn(fd)
+        self._epoll.unregister(self._listener.fileno())
+        self._epoll.unregister(self._wake)
+        end = time.monotonic() + _FAREWELL_S
+        while (ready := poll(0)) and time.monotonic() < end:
+            for fd, _ in ready:
+                self._turn(fd)
+        for connection in list(self.connections.values()):
+            self._drop(connection)
+
+    def _turn(self, fd: int) -> None:
+        """Do what a file asks for; whatever happens there costs no more than that connection."""
+        connection = self.connections.get(fd)
+        if connection is None:
+            if fd == self._listener.fileno():
+                self._accept()
+            return
         try:
-            self._server = await loop.create_server(lambda: kind(self), host, port, ssl=tls, backlog=min(self.most, 1024))
-        except (OSError, UnicodeError) as error:
-            number = getattr(error, "errno", None)
-            reason = os.strerror(number) if number and number > 0 else str(error)
-            raise BusError(f"{option} {host}:{port}: {reason} (allowed: a free port of this machine, 0 for any)") from None
-        self._sweeper = asyncio.create_task(self._sweep())
-        name, number = self._server.sockets[0].getsockname()[:2]
-        return f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
+            if connection.turn():
+                self._see_to(connection)
+        except OSError:
+            self._drop(connection)
+        except Exception:
+            traceback.print_exc()
+            self._drop(connection)
 
-    def admit(self, connection: _Connection, peer: str) -> bool:
-        """Take one more connection; False when there are too many, or it comes from where nobody may."""
-        if not self.hub.policy.admits(peer):
-            return False
-        if len(self.connections) >= self.most:
-            return False
-        self.connections.add(connection)
-        return True
+    def _see_to(self, connection: Connection) -> None:
+        """Keep what is to be sent later, ask when there is room for what is not sent yet, close what cannot be followed."""
+        requests, now = connection.requests, time.monotonic()
+        for answer in requests.late:
+            self._order += 1
+            heapq.heappush(self._late, (now + answer.delay_ns / 1e9, self._order, connection, answer.data))
+        requests.late.clear()
+        if connection.listens is connection.unsent:
+            connection.listens = not connection.unsent
+            self._epoll.modify(connection.fd, select.EPOLLIN if connection.listens else select.EPOLLOUT)
+        if requests.broken and not connection.unsent:
+            self._drop(connection)
 
-    async def _sweep(self) -> None:
-        """Close connections that said nothing for long, or did not take their replies."""
-        while True:
-            await asyncio.sleep(_SWEEP_S)
-            for connection in list(self.connections):
-                connection.quiet_sweeps = 0 if connection.spoke else connection.quiet_sweeps + 1
-                connection.spoke = False
-                connection.unread_sweeps += connection.unread
-                if connection.quiet_sweeps * _SWEEP_S > self.idle_s:
-                    connection.close()
-                elif connection.unread_sweeps * _SWEEP_S > _SLOW_S:
-                    connection.close(now=True)
+    def _accept(self) -> None:
+        """Take one more connection, if it comes from where it may and there is room for it."""
+        try:
+            line, peer = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError:  # no more files: those who wait are looked at in the next sweep
+            self._epoll.modify(self._listener.fileno(), 0)
+            return
+        if not self._hub.policy.admits(peer[0]) or len(self.connections) >= self._most:
+            line.close()
+            return
+        line.setblocking(False)
+        try:
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = Connection(line, self._kind(self._hub), self._tls)
+        except OSError:
+            line.close()
+            return
+        self.connections[connection.fd] = connection
+        self._epoll.register(connection.fd, select.EPOLLIN)
+
+    def _reply_late(self, connection: Connection, data: bytes) -> None:
+        """Send what was late, if whoever asked is still there."""
+        if self.connections.get(connection.fd) is not connection:
+            return
+        try:
+            connection.send(data)
+        except OSError:
+            self._drop(connection)
+        else:
+            self._see_to(connection)
+
+    def _sweep(self) -> None:
+        """Close connections that said nothing for long, or are stuck; look again for new ones."""
+        self._epoll.modify(self._listener.fileno(), select.EPOLLIN)
+        for connection in list(self.connections.values()):
+            connection.quiet_sweeps = 0 if connection.spoke else connection.quiet_sweeps + 1
+            connection.spoke = False
+            connection.stuck_sweeps = connection.stuck_sweeps + 1 if connection.stuck else 0
+            if connection.quiet_sweeps * _SWEEP_S > self._idle_s or connection.stuck_sweeps * _SWEEP_S > _SLOW_S:
+                self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        """Close a connection."""
+        del self.connections[connection.fd]
+        connection.close()
 
     def close(self) -> None:
-        """Take no more connections, and close those there are once their replies are sent."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        if self._server is not None:
-            self._server.close()
-        for connection in list(self.connections):
-            connection.close()
+        """Take no more connections, answer what was asked, and close those there are."""
+        self._stop = True
+        os.eventfd_write(self._wake, 1)
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._listener.close()
+        self._epoll.close()
+        os.close(self._wake)
+
+
+def _listener(host: str, port: int, option: str, backlog: int) -> socket.socket:
+    """Return a socket that listens; BusError names the option where it cannot."""
+    try:
+        family, _, _, _, at = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.create_server((str(at[0]), port), family=family, backlog=backlog)
+    except (OSError, UnicodeError) as error:
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number and number > 0 else str(error)
+        raise BusError(f"{option} {host}:{port}: {reason} (allowed: a free port of this machine, 0 for any)") from None
+    listener.setblocking(False)
+    return listener
 
 
 def raise_file_limit(connections: int) -> None:

@@ -1,7 +1,7 @@
 """`countis run`: one meter against the clock, with its ports, its supply and its memory.
 
-Rule: everything that can fail is opened before anything is written. One thread feeds the meter, one answers the serial line,
-asyncio answers TCP.
+Rule: everything that can fail is opened before anything is written, and at the end ports are closed before the last sync, so
+that nothing that was answered is lost. One thread feeds the meter, one answers each port, asyncio serves the page.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import ssl
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -43,6 +43,7 @@ from countis.models import Model
 from countis.settings import Value
 
 _STREAM_PATIENCE: Final = 2.0  # s for standard input to say something before the ports are announced
+_PORTS: Final = ("serial", "tcp", "rtu_tcp", "web", "tls")  # by their names in the ready file
 _EPOCH: Final = 946_684_800  # 2000-01-01 in Unix time
 _NEW_CT: Final[dict[str, Value]] = {"ct_primary": 200, "ct_secondary": 5}  # of a new memory (decision 22)
 
@@ -138,38 +139,46 @@ async def serve(options: Options, default: Model, out: TextIO | None) -> int:
         meter, source, changed = open_meter(options, memory, default)
         feeder = Feeder(meter, source, options.speed, stale_after=options.stale_after)
         runner = Runner([(feeder, memory)])
+        stack.callback(runner.stop)
         desk = Desk(feeder)
         hub = hub_of([desk], open_trace(stack, options.trace))
-        at = ((TcpPort, options.tcp, "--tcp"), (RtuTcpPort, options.rtu_tcp, "--rtu-tcp"))
-        tcp, rtu_tcp = [await open_port(stack, kind, hub, where, option, options.most) for kind, where, option in at]
-        hub.policy = options.access.policy
-        access = options.access
-        tls = await open_port(stack, TcpPort, hub, access.tls_at, "--tls", options.most, access.tls)
-        line = SerialPort(hub, options.serial, keep_silence=options.keep_silence) if options.serial is not None else None
-        if line is not None:
-            stack.callback(line.close)
+        ports = _open_ports(stack, options, hub)
         web = await open_web(stack, options.web, options.token, [Station(feeder, desk, *_wired(options))], runner)
         if memory.exists():
             memory.write(meter.writes())
         else:
             memory.create(meter.save())
-        if line is not None:
-            line.start()
+        for port in ports.values():
+            port.start()
         runner.start()
-        stack.callback(runner.stop)
         await until_ready(runner, asked, _STREAM_PATIENCE if options.recording == "-" else math.inf)
-        ports = {"serial": line.name if line else None, "tcp": tcp, "rtu_tcp": rtu_tcp, "web": web, "tls": tls}
+        names = {**dict.fromkeys(_PORTS), **{kind: port.name for kind, port in ports.items()}, "web": web}
         if runner.failure is None and not asked.is_set():
-            print(greeting(meter, ports, memory.path, changed), file=out, flush=True)
+            print(greeting(meter, names, memory.path, changed), file=out, flush=True)
             if options.ready_file is not None:
                 about = {"pid": os.getpid(), "model": meter.model.name, "address": meter.settings["address"]}
-                write_ready(options.ready_file, {**about, **ports, "data": str(options.data)})
+                write_ready(options.ready_file, {**about, **names, "data": str(options.data)})
             await _watch(runner, feeder, hub, asked, out)
     if runner.failure is not None:
         raise runner.failure
     if runner.ended:
         print(f"the recording has ended, {source.seconds:.1f} s were played", file=out)
     return 0
+
+
+def _open_ports(stack: contextlib.AsyncExitStack, options: Options, hub: Hub) -> dict[str, SerialPort | TcpServer]:
+    """Open the ports of the bus that are wanted, by their names in the ready file; who may reach them is known before."""
+    access = options.access
+    hub.policy = access.policy
+    found: dict[str, SerialPort | TcpServer | None] = {
+        "tcp": open_port(stack, TcpPort, hub, options.tcp, "--tcp", options.most),
+        "rtu_tcp": open_port(stack, RtuTcpPort, hub, options.rtu_tcp, "--rtu-tcp", options.most),
+        "tls": open_port(stack, TcpPort, hub, access.tls_at, "--tls", options.most, access.tls),
+    }
+    if options.serial is not None:
+        serial = found["serial"] = SerialPort(hub, options.serial, keep_silence=options.keep_silence)
+        stack.callback(serial.close)
+    return {name: port for name, port in found.items() if port is not None}
 
 
 def _wired(options: Options) -> tuple[dict[str, Any] | None, str]:
@@ -192,15 +201,14 @@ async def open_web(stack: contextlib.AsyncExitStack, at: tuple[str, int] | None,
     return await stack.enter_async_context(serving(stations, runner, host, port, token))
 
 
-async def open_port(stack: contextlib.AsyncExitStack, kind: Callable[[TcpServer], TcpPort | RtuTcpPort], hub: Hub,
-                    at: tuple[str, int] | None, option: str, most: int,
-                    tls: ssl.SSLContext | None = None) -> str | None:  # fmt: skip
-    """Open a TCP port, if it is wanted; return where it is."""
+def open_port(stack: contextlib.AsyncExitStack, kind: type[TcpPort | RtuTcpPort], hub: Hub, at: tuple[str, int] | None,
+              option: str, most: int, tls: ssl.SSLContext | None = None) -> TcpServer | None:  # fmt: skip
+    """Open a TCP port, if it is wanted."""
     if at is None:
         return None
-    server = TcpServer(hub, most)
+    server = TcpServer(hub, kind, at, option, most=most, tls=tls)
     stack.callback(server.close)
-    return await server.listen(kind, *at, option, tls)
+    return server
 
 
 async def until_ready(runner: Runner, asked: asyncio.Event, patience: float) -> None:

@@ -20,7 +20,7 @@ _EACH: Final = 0.002  # s of a slice for each meter; what is fed at once costs l
 _FEW: Final = 4
 _SYNC: Final = 0.25  # s of host time between syncs of the memories
 _JOIN: Final = 0.5  # s to wait for the thread at the end; it may hang on standard input
-_SWITCH: Final = 0.0002  # s after which Python lets another thread run: with many meters no reply waits for them
+_SWITCH: Final = 0.0001  # s after which Python lets another thread run, so that no reply waits for what is fed
 
 
 class Runner:
@@ -43,14 +43,15 @@ class Runner:
 
     def start(self) -> None:
         """Begin to feed."""
-        if len(self.owned) > _FEW:
-            sys.setswitchinterval(_SWITCH)
+        sys.setswitchinterval(_SWITCH)
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Stop feeding, count the open windows and save; nothing is written after a failure."""
+        """Stop feeding, count the open windows and save; nothing is written after a failure, or where nothing has begun."""
         self.stopped.set()
+        if self._threads[0].ident is None:
+            return
         for thread in self._threads:
             thread.join(timeout=_JOIN)
         if self.failure is None:

@@ -25,7 +25,7 @@ from countis.rs485 import Line
 _WAKE: Final = 0.2  # s between looks at whether to stop, on a quiet line
 _CHUNK: Final = 4096
 _AGAIN: Final = 1.0  # s between attempts to find an adapter that is gone
-_SPIN: Final = 0.0003  # s before its time at which waiting becomes looking at the clock
+_SPIN: Final = 0.00015  # s before its time at which waiting becomes looking at the clock
 _MASTER, _METERS = 0, 1  # stations of the modelled line
 
 
@@ -44,6 +44,7 @@ class SerialPort:
         self._port: serial.Serial | None = None
         self._slave: int | None = None
         self._fd = -1
+        self._poll = select.poll()
         self._waiting: list[tuple[float, int, bytes]] = []  # replies by the time they are due
         self._order = 0
         self._echo = b""  # what an adapter that echoes is about to give back
@@ -54,7 +55,7 @@ class SerialPort:
             self._fd, self._slave = os.openpty()  # the slave's end stays open, so that clients may come and go
             tty.setraw(self._slave)
             self.name = os.ttyname(self._slave)
-            os.set_blocking(self._fd, False)
+            self._listen()
         else:
             self.name = path
             self._open_device()
@@ -70,7 +71,12 @@ class SerialPort:
             reason = os.strerror(number) if number else str(error)
             raise BusError(f"--serial {self._path}: {reason} (allowed: pty, a serial device, none)") from None
         self._fd = self._port.fileno()
+        self._listen()
+
+    def _listen(self) -> None:
         os.set_blocking(self._fd, False)
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -95,47 +101,59 @@ class SerialPort:
 
     def _turn(self, framer: rtu.SlaveFramer) -> None:
         """Wait for bytes, silence or the time of a late reply, and act on what comes first."""
-        ready, _, _ = select.select([self._fd], [], [], self._patience(framer))
-        if ready:
+        if self._comes(framer):
             data = os.read(self._fd, _CHUNK)
+            came = time.monotonic_ns()
             if not data:
                 raise OSError("hung up")
-            if not framer.waiting:
-                framer.addresses = self._hub.refresh()
-            data = self._without_echo(self._through_line(data))
-            frames = framer.receive(data) if data else []
-        else:
-            frames = framer.silence() if framer.waiting else []
-        for frame in frames:
-            self._queue(self._hub.rtu(frame))
-        now = time.monotonic()
-        while self._waiting and self._waiting[0][0] <= now:
-            self._write(heapq.heappop(self._waiting)[2])
+            self._take(framer, self._without_echo(self._through_line(data)), came)
+        elif framer.waiting:
+            for frame in framer.silence():
+                self._queue(self._hub.rtu(frame), time.monotonic_ns())
+        if self._waiting:
+            now = time.monotonic()
+            while self._waiting and self._waiting[0][0] <= now:
+                self._write(heapq.heappop(self._waiting)[2])
 
-    def _patience(self, framer: rtu.SlaveFramer) -> float:
-        """Return for how long `select` may wait; the last moment before a reply is spent here."""
+    def _take(self, framer: rtu.SlaveFramer, data: bytes, came: int) -> None:
+        """Answer what bytes complete; a frame whose reply is at hand is not looked into."""
+        if not data:
+            return
+        if not framer.waiting:
+            reply = self._hub.rtu_at_hand(data)
+            if reply is not None:
+                self._queue(Answer(0, reply), came)
+                return
+            framer.addresses = self._hub.refresh()
+        for frame in framer.receive(data):
+            self._queue(self._hub.rtu(frame), came)
+
+    def _comes(self, framer: rtu.SlaveFramer) -> bool:
+        """Wait for bytes, not beyond the silence and the next late reply; its last moment is spent here."""
+        if not (framer.waiting or self._waiting):
+            return bool(self._poll.poll(_WAKE * 1000))
         patience = self._silence() if framer.waiting else _WAKE
         if self._waiting:
             left = self._waiting[0][0] - time.monotonic()
             if left <= _SPIN:
                 while time.monotonic() < self._waiting[0][0]:
                     pass
-                return 0.0
+                left = _SPIN
             patience = min(patience, left - _SPIN)
-        return patience
+        return bool(select.select([self._fd], [], [], patience)[0])
 
-    def _queue(self, answer: Answer) -> None:
-        """Send a reply, or let it wait for the silence before it and for its lateness."""
+    def _queue(self, answer: Answer, came: int) -> None:
+        """Send a reply, or let it wait for the silence since the request came and for its lateness."""
         if not answer.data:
             return
         if self._line is not None:
             self._queue_on_line(self._line, answer)
             return
-        wait = answer.delay_ns / 1e9 + (self._silence() if self.keep_silence else 0.0)
-        if wait == 0.0 and not self._waiting:
+        wait = answer.delay_ns + (self._silence() * 1e9 if self.keep_silence else 0.0)
+        if wait == 0 and not self._waiting:
             self._write(answer.data)
             return
-        self._later(time.monotonic_ns() + round(wait * 1e9), answer.data)
+        self._later(came + round(wait), answer.data)
 
     def _later(self, at: int, data: bytes) -> None:
         """Let bytes wait until a time in monotonic ns."""
@@ -212,14 +230,17 @@ class SerialPort:
 
     def _write(self, reply: bytes) -> None:
         """Write a reply; what a line that nobody reads does not take is lost, as on a real one."""
-        speed = self._hub.line_speed
-        self._echo = reply if self._line is None and self._echoes is not False else b""
-        self._echo_until = time.monotonic() + (len(reply) + 8) * bits_of(speed) / speed[0] + self._silence()
+        if self._line is None and self._echoes is not False:
+            self._echo = reply
+            if self._port is not None:
+                speed = self._hub.line_speed
+                self._echo_until = time.monotonic() + (len(reply) + 8) * bits_of(speed) / speed[0] + self._silence()
         while reply and not self._stop.is_set():
-            _, writable, _ = select.select([], [self._fd], [], _WAKE)
-            if not writable:
-                return
-            reply = reply[os.write(self._fd, reply) :]
+            try:
+                reply = reply[os.write(self._fd, reply) :]
+            except BlockingIOError:
+                if not select.select([], [self._fd], [], _WAKE)[1]:
+                    return
 
     def close(self) -> None:
         """Stop answering and close the port."""

@@ -131,12 +131,20 @@ class TracedHub(Hub):
         self._file.keep(Port.TCP, asked, rtu.frame(envelope.unit, envelope.pdu), reply, answer.delay_ns)
         return answer
 
-    def at_hand(self, request: bytes) -> bytes | None:
+    def tcp_at_hand(self, request: bytes) -> bytes | None:
         """Return a reply that is at hand, and keep both."""
         asked = time.time_ns() // 1000
-        reply = super().at_hand(request)
+        reply = super().tcp_at_hand(request)
         if reply is not None:
             self._file.keep(Port.TCP, asked, _as_rtu(request), _as_rtu(reply), 0)
+        return reply
+
+    def rtu_at_hand(self, frame: bytes) -> bytes | None:
+        """Return a reply that is at hand, and keep both."""
+        asked = time.time_ns() // 1000
+        reply = super().rtu_at_hand(frame)
+        if reply is not None:
+            self._file.keep(Port.RTU, asked, frame, reply, 0)
         return reply
 
 

@@ -26,17 +26,13 @@ def wrap(transaction: int, unit: int, pdu: bytes) -> bytes:
 class Framer:
     """Bytes of a connection in, envelopes out; requests may come split or merged in any way.
 
-    broken: an impossible length came; what follows cannot be framed, and the connection is to be closed.
+    waiting: a request has begun and is not whole. broken: an impossible length came; what follows cannot be framed, and the
+    connection is to be closed.
     """
 
     def __init__(self) -> None:
         self._buffer = b""  # the beginning of a request
-        self.broken = False
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a request has begun and is not whole."""
-        return len(self._buffer) > 0
+        self.waiting = self.broken = False
 
     def receive(self, data: bytes) -> list[Envelope]:
         """Take bytes; return what they complete. Frames of another protocol are dropped."""
@@ -53,4 +49,5 @@ class Framer:
                 found.append(Envelope(transaction, unit, data[at + _HEADER.size : end]))
             at = end
         self._buffer = data[at:]
+        self.waiting = len(self._buffer) > 0
         return found
