@@ -20,11 +20,14 @@ from countis import (
     StartPartial,
     StopPartial,
 )
-from countis.commands import Command, Reason
+from countis.commands import Command, Reason, SetCalibration
+from countis.energy.pulse import Pulses
 from countis.errors import BadReply, NoReply, Refused, SettingError, SupplyError, UnknownSymbol
+from countis.memory import PAGE
+from countis.meter import RecordWritten
 from countis.metrology.measurement import Metrology
 from countis.quantities import COUNTED, LIVE, QUANTITIES, ROLLS
-from countis.settings import SETTINGS
+from countis.settings import SETTINGS, Calibration
 from countis.supply import Supply, three_phase
 
 
@@ -267,3 +270,36 @@ def test_the_supply_is_a_source() -> None:
     source = three_phase()
     assert isinstance(source, Supply)
     assert source.read(10).shape == (10, 6)
+
+
+def test_no_pulse_is_lost_where_a_command_closes_the_open_window() -> None:
+    for command in (SetCalibration(Calibration()), SetSetting("wires", 3)):
+        meter = Meter(E43)
+        events = meter.feed(three_phase(230, 6.0), seconds=3.49)
+        meter.apply([command])
+        meter.apply([command])
+        events += meter.advance(0)
+        told = [event.on for event in events if isinstance(event, Pulses) and event.output == "pulse"]
+        assert sum(map(len, told)) == meter.pulses > 3
+
+
+def test_a_record_that_a_command_closes_is_told() -> None:
+    meter = Meter(E44, demand_period=60)
+    meter.feed(three_phase(230, 1.0), seconds=2)
+    meter.apply([SetClock(5000)])
+    assert [event.number for event in meter.advance(0) if isinstance(event, RecordWritten)] == [0]
+
+
+def test_the_input_decides_the_tariff_whatever_a_list_or_a_cut_has_left() -> None:
+    meter = Meter(E44, tariff_control="com")
+    assert meter.apply([SetSetting("tariff_control", "dig"), SelectTariff(4)]) is None
+    assert meter["tariff"] == 1
+    meter = Meter.load(Meter(E44, tariff_control="com").save())
+    meter.apply([SelectTariff(3)])
+    disk = bytearray(meter.save())
+    meter = Meter.load(bytes(disk))
+    meter.apply([SetSetting("tariff_control", "dig")])
+    (offset, page), *_ = [write for write in meter.writes() if 2 * PAGE <= write[0] < 4 * PAGE]  # the hot page did not land
+    disk[offset : offset + PAGE] = page
+    again = Meter.load(bytes(disk))
+    assert (again["tariff_control"], again["tariff"]) == ("dig", 1)

@@ -5,6 +5,7 @@ Rule: keys and Modbus writes end here, so that the LCD and the bus cannot disagr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from countis.commands import (
@@ -25,7 +26,8 @@ from countis.energy import load_curve
 from countis.energy.load_curve import SECOND
 from countis.energy.registers import Layout
 from countis.errors import SettingError, UnknownSymbol
-from countis.quantities import COUNTED_COLUMN, PARTIALS
+from countis.event_log import Kind, Whence
+from countis.quantities import COUNTED_COLUMN, MICRO, PARTIALS
 from countis.settings import Value, setting
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 def check(meter: Meter, command: Command) -> Refusal | None:
     """Tell why a command cannot be carried out now; None if it can."""
+    if meter.store.lost:
+        return Refusal(Reason.STATE, "the memory is damaged (allowed: another memory)")
     match command:
         case SetSetting(symbol, value):
             row = setting(symbol)
@@ -70,32 +74,50 @@ def check(meter: Meter, command: Command) -> Refusal | None:
     return None
 
 
-def carry_out(meter: Meter, command: Command) -> None:
+def carry_out(meter: Meter, command: Command, whence: Whence) -> None:
     """Do what a checked command says."""
     row = meter.row
     match command:
         case SetSetting(symbol, value):
             if value != meter.settings[symbol]:
+                meter.store.note(Kind.SETTING, symbol, str(meter.settings[symbol]), str(value), whence)
                 _set(meter, symbol, value)
         case SetCalibration(calibration):
+            meter.store.note(Kind.SETTING, "calibration", whence=whence)
             meter.calibration = calibration
             meter.setting_changes += 1
-            meter.set_rate(meter.rate)  # the open window is counted as it was measured
+            meter.owed = meter.set_rate(meter.rate)  # the open window is counted as it was measured
         case SelectTariff(tariff):
-            row[Layout.tariff] = tariff
+            _set_tariff(meter, tariff, whence)
         case StartPartial(symbol):
             row[Layout.running.start + partial_number(symbol)] = 1
         case StopPartial(symbol):
             row[Layout.running.start + partial_number(symbol)] = 0
         case ResetPartials(symbols):
-            for symbol in symbols:
-                row[COUNTED_COLUMN[symbol]] = 0
+            _reset(meter, symbols, whence)
         case SetClock(seconds):
-            _set_clock(meter, seconds)
+            _set_clock(meter, seconds, whence)
         case RewindLoadCurve():
             meter.curve.rewind()
         case FetchLoadCurve():
             meter.curve.fetch(int(row[Layout.records]))
+
+
+def _reset(meter: Meter, symbols: Sequence[str], whence: Whence) -> None:
+    """Set partials to zero; all at once are one entry of the log."""
+    if set(symbols) == set(PARTIALS):
+        meter.store.note(Kind.RESET, "partials", whence=whence)
+    for symbol in symbols:
+        if set(symbols) != set(PARTIALS):
+            meter.store.note(Kind.RESET, symbol, str(meter.exact(symbol) // MICRO), "0", whence)
+        meter.row[COUNTED_COLUMN[symbol]] = 0
+
+
+def _set_tariff(meter: Meter, tariff: int, whence: Whence) -> None:
+    before = int(meter.row[Layout.tariff])
+    if tariff != before:
+        meter.store.note(Kind.TARIFF, "tariff", str(before), str(tariff), whence)
+        meter.row[Layout.tariff] = tariff
 
 
 def _set(meter: Meter, symbol: str, value: Value) -> None:
@@ -111,20 +133,21 @@ def _set(meter: Meter, symbol: str, value: Value) -> None:
     elif symbol == "tariff_control":
         follow_input(meter)
     elif symbol == "wires":
-        meter.set_rate(meter.rate)  # the open window is counted as it was wired
+        meter.owed = meter.set_rate(meter.rate)  # the open window is counted as it was wired
 
 
 def follow_input(meter: Meter) -> None:
     """Put the tariff of the input in force, where the input decides."""
-    if meter.settings["tariff_control"] == "dig":
-        meter.row[Layout.tariff] = meter.row[Layout.tariff_input]
+    if meter.settings["tariff_control"] == "dig" and meter.row[Layout.tariff] != meter.row[Layout.tariff_input]:
+        _set_tariff(meter, int(meter.row[Layout.tariff_input]), Whence.METER)
         meter.changes += 1
 
 
-def _set_clock(meter: Meter, seconds: int) -> None:
+def _set_clock(meter: Meter, seconds: int, whence: Whence) -> None:
     zero = seconds * SECOND - meter.now
     moved = abs(zero - int(meter.row[Layout.clock_zero])) > SECOND  # less moves no record
     before = meter.clock
+    meter.store.note(Kind.CLOCK, "clock", str(before), str(seconds), whence)
     meter.row[Layout.clock_zero] = zero
     if moved:
         _cut_record(meter, meter.period, meter.ct, before)
@@ -134,7 +157,7 @@ def _cut_record(meter: Meter, period: int, ct: tuple[int, int], clock: int) -> N
     """Close the running record as incomplete, with the period, CTs and clock that were in force until now."""
     following = load_curve.clock_ns(meter.row) // (meter.period * SECOND)
     record = load_curve.close(meter.row, period, ct, following, cut=clock)
-    meter.keep([] if record is None else [record])
+    meter.owed += meter.keep([] if record is None else [record])
 
 
 def partial_number(symbol: str) -> int:

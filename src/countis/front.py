@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from countis.event_log import Whence
 from countis.panel.draw import REFRESH_NS, draw, phase
 from countis.panel.frame import LcdFrame
 from countis.panel.keys import Key
@@ -32,7 +33,7 @@ class Front:
     def event(self, event: Event, now: int) -> None:
         """Take an event at `now` in ns of line time; what it commands is applied."""
         self.panel, commands = step(self.panel, event, self._meter, now)
-        self._meter.apply(commands)
+        self._meter.apply(commands, Whence.KEYS)
 
     def let_go(self, keys: Key, now: int) -> None:
         """Let keys go up without having pressed anything, as when whoever held them is gone."""

@@ -21,14 +21,16 @@ from countis.energy.load_curve import SECOND, LoadCurve, Record
 from countis.energy.pulse import Pulses
 from countis.energy.registers import Layout
 from countis.errors import SettingError, SupplyError, UnknownSymbol
+from countis.event_log import EventLog, Kind, Whence
 from countis.front import Front
-from countis.memory import Contents, Page, Write
+from countis.memory import Page, Write
 from countis.metrology.measurement import CT_COLUMNS, Measurement, Metrology, combine, missing_phases, supply_share
 from countis.models import E44, MAX_RATE, MIN_RATE, Firmware, Model
 from countis.panel.keys import Key
 from countis.quantities import COUNTED_COLUMN, LIVE, LIVE_COLUMN, QUANTITIES, ROLL_OVER
 from countis.settings import FACTORY, SETTINGS, Calibration, Value, setting
 from countis.slave import Slave
+from countis.store import Store
 
 _T1_BELOW, _T2_FROM = 20.0, 80.0  # V on the tariff input; between them it keeps what it was (decision 34)
 _AT_ONCE: Final = 4096  # windows of a series counted at once
@@ -73,19 +75,19 @@ class Meter:
         self.frames, self._frame_at = 0, -SECOND  # requests of its own that it has seen, and when the last
         self.starts = 0  # how often its power went or came
         self.pace = 1.0  # meter time to line time, where samples are played faster
-        self.slave, self.front = Slave(self), Front(self)
+        self.log = EventLog()
+        self.slave, self.front, self.store = Slave(self), Front(self), Store(self)
         self._second: list[Measurement] = []
+        self.owed: list[Event] = []  # of a window that a command closed; told with the next that time brings
         self.powered = True
         self._turning_ns = 0  # for how long L1–N has been too low while powered, or high enough while not
-        self._sequences = {Page.HOT: 0, Page.SETTINGS: 0}
-        self._saved_settings = -1
-        self._unsaved_records: list[tuple[int, Record]] = []
         self._rest(0)
         self.set_rate(rate)
         for symbol, value in settings.items():
             refusal = self.apply([SetSetting(symbol, setting(symbol).check(value))])
             if refusal is not None:
                 raise SettingError(refusal.text)
+        self.store.begin()
 
     # time
 
@@ -154,10 +156,11 @@ class Meter:
         self._samples = 0
 
     def _end_feed(self) -> list[Event]:
-        """Count the open window, because no sample will follow."""
+        """Count the open window, because no sample will follow; return its events and those that were owed."""
+        events, self.owed = self.owed, []
         if self._samples == 0:
-            return []
-        events = self._count(self._metrology.finish())
+            return events
+        events += self._count(self._metrology.finish())
         self._rest(self.now)
         self.row[Layout.time] = self.now
         return events
@@ -168,7 +171,7 @@ class Meter:
         return self._metrology.converted(samples)
 
     def _feed(self, samples: NDArray[np.float64]) -> list[Event]:
-        events: list[Event] = []
+        events, self.owed = self.owed, []
         at = 0
         while at < len(samples):
             second = (self.now // SECOND + 1) * SECOND
@@ -186,7 +189,7 @@ class Meter:
         """Show the second that has passed (decision 31); a meter that has just started shows nothing yet."""
         if self.powered and any(m.whole.any() for m in self._second):
             self.live = combine(self._second, self.model)
-            self.live[CT_COLUMNS] *= self.ratio
+            self.live[CT_COLUMNS] *= self.ratio if Page.SETTINGS not in self.store.lost else np.nan
             self._second = []
             self.changes += 1
 
@@ -198,6 +201,7 @@ class Meter:
             return self.powered
         self.powered, self._turning_ns = not self.powered, 0
         self.starts += 1
+        self.store.note(Kind.POWER, "on" if self.powered else "off")
         return False
 
     def _dark(self, ns: int) -> list[Event]:
@@ -218,12 +222,19 @@ class Meter:
         if len(m) == 0:
             return []
         share = supply_share(m.live, self.model)
-        if not self.powered or self._turning_ns > 0 or (share < self.model.off_below).any():
+        over = self.log.is_over(m.live)
+        if over or not self.powered or self._turning_ns > 0 or (share < self.model.off_below).any():
             if len(m) > 1:
                 return [event for k in range(len(m)) for event in self._count(m[k : k + 1])]
             if not self._supplied(float(share[0]), m.total_ns):
                 return self._dark(m.total_ns)
+        if over:
+            for told in self.log.overloads(m.live[0]):
+                self.store.note(Kind.OVERLOAD, *told)
         self._second.append(m)
+        if self.store.lost:
+            self.changes += 1
+            return []
         records, trains = counting.count(self.row, m, self.model, self.ct, self.period, int(self.settings["wires"]))
         self.changes += 1
         return [*self.keep(records), *trains]
@@ -233,7 +244,7 @@ class Meter:
         first = int(self.row[Layout.records]) - len(records)
         for number, record in enumerate(records, first):
             self.curve.store(number, record)
-            self._unsaved_records.append((number, record))
+            self.store.keep(number, record)
         return [RecordWritten(number, record) for number, record in enumerate(records, first)]
 
     # what can be seen
@@ -265,12 +276,12 @@ class Meter:
             value = float(self.live[LIVE_COLUMN[symbol]])
             return None if math.isnan(value) else value
         if symbol in SETTINGS:
-            return self.settings[symbol]
+            return self.settings[symbol] if Page.SETTINGS not in self.store.lost else None
         quantity = QUANTITIES.get(symbol)
         if quantity is None:
             raise UnknownSymbol(symbol, [*QUANTITIES, *SETTINGS])
         exact = self.exact(symbol)
-        if quantity.kind == "demand" and exact < 0:
+        if Page.HOT in self.store.lost or (quantity.kind == "demand" and exact < 0):
             return None
         if symbol == "demand.P":  # kept without the CT ratio, as the bus shows it
             return exact * self.ratio / quantity.per_si
@@ -297,6 +308,11 @@ class Meter:
         """Phases without voltage, of L1 L2 L3 (decision 17); none before there is a measurement."""
         newest = self._second[-1].live[-1] if self._second else self.live
         return missing_phases(newest, self.model, int(self.settings["wires"]))
+
+    @property
+    def malfunction(self) -> bool:
+        """Whether its metrological files are not those recorded (decision 28), or its memory has lost a page (decision 80)."""
+        return self.firmware.malfunction or bool(self.store.lost)
 
     @property
     def pulses(self) -> int:
@@ -330,13 +346,14 @@ class Meter:
         refusals = [refusal for command in commands if (refusal := applying.check(self, command)) is not None]
         return min(refusals, key=lambda refusal: refusal.reason is Reason.VALUE, default=None)
 
-    def apply(self, commands: Sequence[Command]) -> Refusal | None:
-        """Check all commands, then carry out all of them or none."""
+    def apply(self, commands: Sequence[Command], whence: Whence = Whence.HOST) -> Refusal | None:
+        """Check all commands, then carry out all of them or none; the event log keeps whence they came."""
         refusal = self.check(commands)
         if refusal is not None:
             return refusal
         for command in commands:
-            applying.carry_out(self, command)
+            applying.carry_out(self, command, whence)
+        applying.follow_input(self)  # whatever a list sets, the input decides where it is to
         if commands:
             self.changes += 1
         return None
@@ -369,34 +386,23 @@ class Meter:
     # memory
 
     def writes(self) -> list[Write]:
-        """Return what must be written to the memory since the last call, in order: records, settings, hot page."""
-        out = [memory.record_write(number, record) for number, record in self._unsaved_records]
-        self._unsaved_records = []
-        if self._saved_settings != self.setting_changes:
-            self._sequences[Page.SETTINGS] += 1
-            self._saved_settings = self.setting_changes
-            out.append(memory.settings_write(self._sequences[Page.SETTINGS], self.model, self.settings, self.calibration))
-        self._sequences[Page.HOT] += 1
-        out.append(memory.hot_write(self._sequences[Page.HOT], self.row))
-        return out
+        """Return what must be written to the memory since the last call, in order: records, events, settings, hot page."""
+        return self.store.writes()
 
     def save(self) -> bytes:
         """Return the whole memory as an image."""
-        sequences = {page: max(1, number) for page, number in self._sequences.items()}
-        return memory.image(Contents(self.model, self.settings, self.calibration, self.row, self.curve.ring, sequences))
+        return self.store.image()
 
     @classmethod
-    def load(cls, image: bytes, *, rate: float = 8000, firmware: Firmware | None = None) -> Meter:
-        """Return the meter that a memory belongs to; MemoryImageError where it cannot be read."""
-        contents = memory.read(image)
+    def load(cls, image: bytes, *, rate: float = 8000, firmware: Firmware | None = None, model: Model = E44) -> Meter:
+        """Return the meter that a memory belongs to; MemoryImageError where it cannot be read.
+
+        model: what it is taken for where the page that tells it is lost (`store.lost`).
+        """
+        contents = memory.read(image, model)
         meter = cls(contents.model, rate=rate, firmware=firmware)
-        meter.settings = contents.settings
-        meter.calibration = contents.calibration
-        meter.row = contents.row
-        meter.curve.ring = contents.ring
-        meter._sequences = contents.sequences
-        meter._saved_settings = meter.setting_changes
-        meter.row[Layout.demand_broken] = 1
+        meter.store.take(contents)
         meter.set_rate(rate)  # wires and calibration are in force
         meter._rest(int(meter.row[Layout.time]))
+        applying.follow_input(meter)  # of two pages that belong together only one may have landed
         return meter

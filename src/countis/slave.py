@@ -6,7 +6,6 @@ Rule: it never raises on bytes. It answers, answers with an exception code, or i
 from __future__ import annotations
 
 import calendar
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -23,6 +22,8 @@ from countis.commands import (
     SetSetting,
 )
 from countis.energy.load_curve import LoadCurve
+from countis.event_log import Whence
+from countis.memory import Page
 from countis.modbus import pdu, rtu, words
 from countis.modbus.pdu import Code, Malformed, Request
 from countis.modbus.tables import ROWS, Row
@@ -163,10 +164,12 @@ class Slave:
         if seen == self._seen:
             return
         if seen[1] != self._seen[1]:
-            for place, values in words.fixed_rows({**identity(meter), **_numbers(meter.settings)}).items():
+            for place, values in words.fixed_rows({**identity(meter), **_numbers(meter)}).items():
                 self._image[place : place + len(values)] = values
         ct = meter.ct
         words.encode(meter.live, meter.row, ct, self._image)
+        if Page.HOT in meter.store.lost:
+            words.lose_counted(self._image)
         curve = _curve_words(meter.curve, ct, int(meter.settings["demand_period"]))
         self._image[_CURVE_AT : _CURVE_AT + len(curve)] = curve
         self._bytes = self._image.astype(">u2").tobytes()
@@ -189,13 +192,15 @@ class Slave:
             return Code.FUNCTION
         if refusal is not None or bad is not None:
             return Code.VALUE
-        self._meter.apply(commands)
+        self._meter.apply(commands, Whence.BUS)
         self._clock = {} if any(isinstance(c, SetClock) for c in commands) else clock
         return None
 
 
-def _numbers(settings: Mapping[str, Value]) -> dict[str, Value]:
-    return {symbol: value for symbol, value in settings.items() if isinstance(value, int)}
+def _numbers(meter: Meter) -> dict[str, Value]:
+    """Return settings that are numbers; all ones, which is not available, where they are lost."""
+    lost = Page.SETTINGS in meter.store.lost
+    return {symbol: -1 if lost else value for symbol, value in meter.settings.items() if isinstance(value, int)}
 
 
 def _command(row: Row, value: int) -> list[Command] | Code:

@@ -90,7 +90,7 @@ class Walk:
         """Settings, partials, which of them run, and everything else that is counted."""
         row = self.meter.row.copy()
         partials, running = row[PARTIAL_COLUMNS].tolist(), row[Layout.running].tolist()
-        row[PARTIAL_COLUMNS] = row[Layout.running] = 0
+        row[PARTIAL_COLUMNS] = row[Layout.running] = row[Layout.events] = 0
         return dict(self.meter.settings), partials, running, row.tobytes()
 
     def totals(self) -> list[int]:

@@ -13,14 +13,26 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from countis import E43, E44, Measurement, Meter, ResetPartials, SelectTariff, SetClock, SetSetting, StartPartial, StopPartial
+from countis import (
+    E43,
+    E44,
+    Measurement,
+    Meter,
+    ResetPartials,
+    SelectTariff,
+    SetClock,
+    SetSetting,
+    StartPartial,
+    StopPartial,
+    event_log,
+)
 from countis import memory as memory_module
 from countis.commands import Command, SetCalibration
 from countis.energy.increment import Ints
 from countis.energy.load_curve import CAPACITY
 from countis.energy.registers import Layout
 from countis.errors import MemoryImageError
-from countis.memory import PAGE, RING_OFFSET, Page, Write
+from countis.memory import LOG_OFFSET, PAGE, RING_OFFSET, Page, Write, leftovers
 from countis.quantities import PARTIALS
 from countis.settings import Calibration
 from countis.supply import three_phase
@@ -31,6 +43,7 @@ LOST = (0, 0, 1, -1)  # what a lost record reads as: no time, no period, incompl
 GROWS = np.r_[Layout.counters, Layout.hours]
 HEAD_EDGES = (0, 1, 4, 6, 8, 16, 20)  # magic, version, page, sequence, length, payload
 RECORD_EDGES = (0, 1, 4, 8, 10, 12, 15, 16)  # end, mean, period, incomplete, CRC
+ENTRY_EDGES = (0, 1, 4, 5, 6, 8, 24, 40, 56, 60, 63, 64)  # time, kind, whence, subject, old, new, CRC
 Entry = tuple[int, ...]
 
 
@@ -58,13 +71,17 @@ class Round:
     old: State
     new: State
     records: dict[int, Entry]  # all that were ever closed, or were lost in an earlier cut
-    ghosts: tuple[State, ...]  # of rounds that were cut before, and their records: parts of them may still be on the disk
-    ghost_records: frozenset[tuple[int, Entry]]
+    log: dict[int, event_log.Entry | None]  # likewise of the event log
 
     @property
     def touched(self) -> set[int]:
         """Places of the ring that this round writes."""
-        return {(offset - RING_OFFSET) // 16 for offset, _ in self.writes if offset >= RING_OFFSET}
+        return {(offset - RING_OFFSET) // 16 for offset, _ in self.writes if RING_OFFSET <= offset < LOG_OFFSET}
+
+    @property
+    def noted(self) -> set[int]:
+        """Places of the event log that this round writes."""
+        return {(offset - LOG_OFFSET) // 64 for offset, _ in self.writes if offset >= LOG_OFFSET}
 
 
 def landed(disk: bytes, parts: Sequence[Write], count: int, byte: int = 0) -> bytes:
@@ -85,23 +102,25 @@ def sectors(writes: Sequence[Write], size: int) -> list[Write]:
 
 
 def check(made: Round, image: bytes, where: str) -> Meter:
-    """Load what the cut has left; fail where it is neither old nor new, nor whole and of a life that was cut before."""
+    """Load what the cut has left; fail where it is neither old nor new."""
     place = f"{made.name}, {where}"
     try:
         meter = Meter.load(image)
     except MemoryImageError as error:
         raise AssertionError(f"{place}: refused, {error}") from error
-    found, ghosts = State.of(meter), made.ghosts
-    mine = any(np.array_equal(found.row, state.row) for state in (made.old, made.new))
-    assert mine or any(np.array_equal(found.row, state.row) for state in ghosts), f"{place}: a mixture of rows"
-    assert found.settings in [state.settings for state in (made.old, made.new, *ghosts)], f"{place}: a mixture of settings"
+    assert not meter.store.lost, f"{place}: refused, {meter.store.lost} lost"
+    found = State.of(meter)
+    assert any(np.array_equal(found.row, state.row) for state in (made.old, made.new)), f"{place}: a mixture of rows"
+    assert found.settings in (made.old.settings, made.new.settings), f"{place}: a mixture of settings"
     assert (found.row[GROWS] >= made.old.row[GROWS]).all(), f"{place}: a counter went back"
-    written, touched = int(meter.row[Layout.records]), made.touched
-    for number in range(max(0, written - CAPACITY), written) if mine else ():
+    written = int(meter.row[Layout.records])
+    for number in range(max(0, written - CAPACITY), written):
         record = tuple(meter.curve.ring[number % CAPACITY].tolist())
-        known = record == LOST or (number, record) in made.ghost_records
-        lost = known and number % CAPACITY in touched
+        lost = record == LOST and number % CAPACITY in made.touched
         assert lost or record == made.records[number], f"{place}: record {number} is {record}, not {made.records[number]}"
+    for number, entry in meter.log.entries(int(meter.row[Layout.events])):
+        lost = entry is None and number % event_log.CAPACITY in made.noted
+        assert lost or entry == made.log[number], f"{place}: event {number} is {entry}, not {made.log[number]}"
     return meter
 
 
@@ -122,30 +141,34 @@ class History:
         self.records: dict[int, Entry] = dict.fromkeys(range(int(meter.row[Layout.records])), (0,) * 4)
         self.state = State.of(meter)
         self.rounds: list[Round] = []
-        self.ghosts: tuple[State, ...] = ()
-        self.ghost_records: frozenset[tuple[int, Entry]] = frozenset()
+        self.log = dict(meter.log.entries(int(meter.row[Layout.events])))
 
     def sync(self) -> Round:
         """Write what has changed, in one round."""
         first, last = (int(row[Layout.records]) for row in (self.state.row, self.meter.row))
         for number in range(max(first, last - CAPACITY), last):
             self.records[number] = tuple(self.meter.curve.ring[number % CAPACITY].tolist())
+        self.log |= dict(self.meter.log.entries(int(self.meter.row[Layout.events])))
         new = State.of(self.meter)
         name = f"{self.name}, round {len(self.rounds)}"
-        made = Round(name, self.disk, self.meter.writes(), self.state, new, dict(self.records), self.ghosts, self.ghost_records)
+        made = Round(name, self.disk, self.meter.writes(), self.state, new, dict(self.records), dict(self.log))
         self.rounds.append(made)
         self.disk, self.state = landed(self.disk, made.writes, len(made.writes)), new
         return made
 
     def cut(self, image: bytes, where: str) -> None:
         """Lose the power in the last round, and start again from what has landed."""
-        self.meter, self.disk = check(self.rounds[-1], image, where), image
+        self.meter, self.disk = check(self.rounds[-1], image, where), cleaned(image)
         self.state = State.of(self.meter)
-        written = int(self.meter.row[Layout.records])
-        self.ghosts += (self.rounds[-1].new,)
-        self.ghost_records |= {(number, record) for number, record in self.records.items() if number >= written}
-        for number in range(written):
+        for number in range(int(self.meter.row[Layout.records])):
             self.records[number] = tuple(self.meter.curve.ring[number % CAPACITY].tolist())
+        self.log |= dict(self.meter.log.entries(int(self.meter.row[Layout.events])))
+
+
+def cleaned(image: bytes) -> bytes:
+    """A memory without what the cut has left, as a start makes it before anything else."""
+    writes = [write for _, write in leftovers(image)]
+    return landed(image, writes, len(writes))
 
 
 def windows(meter: Meter, seconds: float, p: float, q: float, count: int = 1) -> None:
@@ -168,7 +191,7 @@ def one_history() -> History:
     windows(meter, 47.0, -900, 400, 4)
     assert meter.apply([SetSetting("serial_number", "2645123400042"), SetClock(777_777_777), ResetPartials(PARTIALS)]) is None
     history.sync()
-    assert [len(r.writes) for r in history.rounds] == [4, 3, 6]
+    assert [len(r.writes) for r in history.rounds] == [4, 6, 9]
     return history
 
 
@@ -206,7 +229,8 @@ def edges(made: Round) -> Iterator[tuple[bytes, str]]:
     for k, (offset, data) in enumerate(made.writes):
         length = int.from_bytes(data[16:20], "little")
         page = (*HEAD_EDGES, 20 + length - 1, 20 + length, *range(PAGE - 5, PAGE + 1))
-        for byte in page if offset < RING_OFFSET else RECORD_EDGES:
+        record = RECORD_EDGES if offset < LOG_OFFSET else ENTRY_EDGES
+        for byte in page if offset < RING_OFFSET else record:
             yield landed(made.disk, made.writes, k, byte), f"write {k} cut at {byte}"
 
 
@@ -274,7 +298,7 @@ def test_every_byte_of_every_write() -> None:
                 image[offset + byte] = value
                 check(made, bytes(image), f"write {k} cut behind byte {byte}")
             cuts += len(data)
-    assert cuts == 6 * PAGE + 7 * 16  # both pages in each round, and seven records
+    assert cuts == 6 * PAGE + 7 * 16 + 6 * 64  # both pages in each round, seven records and six events
 
 
 @pytest.mark.parametrize("size", [512, PAGE])
@@ -283,7 +307,7 @@ def test_every_order_of_sectors(size: int) -> None:
     chance = random.Random(size)
     for made in one_history().rounds:
         parts = sectors(made.writes, size)
-        assert len(parts) == sum(1 if offset >= RING_OFFSET else PAGE // size for offset, _ in made.writes)
+        assert len(parts) >= sum(1 if offset >= RING_OFFSET else PAGE // size for offset, _ in made.writes)
         for order in (parts, parts[::-1], *(chance.sample(parts, len(parts)) for _ in range(10))):
             for count in range(len(order) + 1):
                 check(made, landed(made.disk, order, count), f"{count} sectors of {size}")
@@ -310,6 +334,35 @@ def test_cuts_while_the_ring_begins_again() -> None:
         for _ in range(12):
             check(made, *accident(chance, made))
     assert meter.row[Layout.records] > CAPACITY + 3
+
+
+def test_a_record_of_a_life_that_was_cut_is_not_taken_for_the_next() -> None:
+    disk = Meter(E44, demand_period=60).save()
+    meter = Meter.load(disk)
+    windows(meter, 61.0, 500, 20, 2)
+    (record,) = [write for write in meter.writes() if RING_OFFSET <= write[0] < LOG_OFFSET]
+    ghost = landed(disk, [record], 1)  # its hot page did not land
+    assert [name for name, _ in leftovers(ghost)] == ["records"]
+    again = Meter.load(cleaned(ghost))
+    windows(again, 61.0, 900, 20, 2)
+    (hot,) = [write for write in again.writes() if write[0] < 2 * PAGE]
+    found = Meter.load(landed(cleaned(ghost), [hot], 1))  # its record did not land
+    assert tuple(found.curve.ring[0].tolist()) == LOST
+
+
+def test_a_copy_of_a_life_that_was_cut_is_not_made_whole_by_the_next() -> None:
+    disk = Meter(E44).save()
+    meter = Meter.load(disk)
+    meter.advance(5 * 10**9)
+    first, *others = sectors([meter.writes()[-1]], 512)
+    ghost = landed(disk, others, len(others))
+    assert [name for name, _ in leftovers(ghost)] == ["hot"]
+    again = Meter.load(cleaned(ghost))
+    again.advance(9 * 10**9)
+    same, *_ = sectors([again.writes()[-1]], 512)
+    assert same == first  # the counters and the sequence number are the same
+    assert Meter.load(landed(cleaned(ghost), [same], 1)).now == 0
+    assert list(leftovers(meter.save())) == []
 
 
 # the check itself must see what it is for

@@ -34,6 +34,7 @@ _PLACES, SIZE = _layout(
     ("clock", 2),  # meter time; nanoseconds since 2000-01-01 at meter time 0
     ("tariff_input", 1),
     ("records", 1),  # load-curve records ever written
+    ("events", 1),  # entries of the event log ever written
 )
 
 
@@ -56,6 +57,7 @@ class Layout:
     time, clock_zero = range(_PLACES["clock"].start, _PLACES["clock"].stop)
     tariff_input = _PLACES["tariff_input"].start
     records = _PLACES["records"].start
+    events = _PLACES["events"].start
     size = SIZE
 
 

@@ -72,6 +72,7 @@ class Feeder:
     def notes(self) -> list[str]:
         """What is not as it should be, in a few words."""
         notes = [f"no samples for {self.silent:.0f} s"] if self.silent > _STALE else []
+        notes += [f"memory damaged: {page.name.lower()} page" for page in sorted(self.meter.store.lost)]
         return notes + ([f"{self.reached:.0f} of {self.speed:g} x"] if self.reached < 0.95 * self.speed else [])
 
     def head_start(self, stopped: threading.Event) -> None:

@@ -105,11 +105,15 @@ class MemoryFile:
             raise MemoryImageError(f"{self.path}: {os.strerror(ctypes.get_errno())} (allowed: a disk that takes writes)")
 
     def close(self) -> None:
-        """Let go of the memory."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-        os.close(self._owner)
+        """Let go of the memory; MemoryImageError if the disk tells only now that it did not take it."""
+        file, self._file = self._file, None
+        try:
+            if file is not None:
+                os.close(file)
+        except OSError as error:
+            raise MemoryImageError(f"{self.path}: {error.strerror} (allowed: a disk that takes writes)") from None
+        finally:
+            os.close(self._owner)
 
 
 def sync_all(memories: Sequence[MemoryFile]) -> None:

@@ -24,6 +24,7 @@ import uvloop
 
 from countis.commands import SetClock, SetSetting
 from countis.errors import MemoryImageError, SettingError
+from countis.event_log import Kind
 from countis.firmware import installed
 from countis.host.console import greeting, show, status
 from countis.host.desk import Desk, Hub
@@ -38,6 +39,7 @@ from countis.host.sources import DEFAULT, Raw, Source, open_source, supply_docum
 from countis.host.station import Station
 from countis.host.trace_file import hub_of, open_trace
 from countis.host.web import serving
+from countis.memory import VERSION, leftovers
 from countis.meter import Meter
 from countis.models import Model
 from countis.settings import Value
@@ -80,19 +82,33 @@ def local_seconds() -> int:
 
 
 def meter_of(memory: MemoryFile, model: Model | None, default: Model) -> tuple[Meter, bool]:
-    """Return the meter of a memory, as it is now, or a new one; and whether it was stored. MemoryImageError."""
+    """Return the meter of a memory, as it is now, or a new one; and whether it was stored. MemoryImageError.
+
+    What a cut had left is taken away, and a memory of an earlier layout is written anew; one of which a page is lost stays as
+    it is.
+    """
     image = memory.read()
     if image is None:
         meter = Meter(model or default, firmware=installed())
         meter.apply([*(SetSetting(symbol, value) for symbol, value in _NEW_CT.items()), SetClock(local_seconds())])
         return meter, False
     try:
-        meter = Meter.load(image, firmware=installed())
+        meter = Meter.load(image, firmware=installed(), model=model or default)
     except MemoryImageError as error:
         raise MemoryImageError(f"{memory.path}: {error}") from None
     if model is not None and meter.model is not model:
         raise MemoryImageError(f"{memory.path}: belongs to an {meter.model.name} (allowed: its model, or another --data)")
     meter.advance(memory.age_ns())  # the power was off, the clock went on (decision 55)
+    if meter.store.lost:
+        return meter, True
+    meter.store.note(Kind.POWER, "start")
+    if meter.store.version < VERSION:
+        meter.store.note(Kind.MEMORY, "layout", str(meter.store.version), str(VERSION))
+        memory.create(meter.save())
+    elif left := list(leftovers(image)):
+        memory.write([write for _, write in left])
+        for name in dict.fromkeys(name for name, _ in left):
+            meter.store.note(Kind.MEMORY, name, new="cleaned")
     return meter, True
 
 

@@ -24,7 +24,7 @@ from countis.panel.frame import LcdFrame
 from countis.panel.keys import Key
 from countis.panel.machine import Press, Release
 from countis.quantities import PARTIALS, QUANTITIES
-from countis.settings import CHANNELS
+from countis.settings import CHANNELS, SETTINGS
 from countis.supply.toml_file import SupplyPlan, read_supply
 
 _CYCLES: Final = 2  # of the network on the scope
@@ -119,8 +119,9 @@ class Station:
             meter = self.meter
             values = {symbol: meter[symbol] for symbol in QUANTITIES}
             runs = [symbol for symbol in PARTIALS if meter.runs(symbol)]
-            state = {"settings": dict(meter.settings), "powered": meter.powered, "missing": meter.missing, "clock": meter.clock,
-                     "fault": meter.firmware.malfunction}  # fmt: skip
+            settings = {symbol: meter[symbol] for symbol in SETTINGS}
+            state = {"settings": settings, "powered": meter.powered, "missing": meter.missing, "clock": meter.clock,
+                     "fault": meter.malfunction}  # fmt: skip
         rounded = {symbol: round(v, 6) if isinstance(v, float) else v for symbol, v in values.items()}
         notes = self.feeder.notes
         return {"model": self.meter.model.name, "address": self.address, "reference": self.meter.model.reference, **state,

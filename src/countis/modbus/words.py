@@ -17,7 +17,8 @@ from countis.modbus.tables import BLOCKS, RESERVED, ROWS, SIZE, WORDS, Block, Ro
 from countis.quantities import COUNTED, COUNTED_COLUMN, LIVE_COLUMN, QUANTITIES, ROLL_OVER
 
 Words = NDArray[np.uint16]
-NOT_AVAILABLE: Final = {"U16": 0xFFFF, "U32": 0xFFFFFFFF, "S16": 0x7FFF, "S32": 0x7FFFFFFF}  # decision 20
+NOT_AVAILABLE: Final = {"U8": 0xFF, "U16": 0xFFFF, "U32": 0xFFFFFFFF, "S16": 0x7FFF, "S32": 0x7FFFFFFF,
+                        "DATETIME": 0xFFFFFFFF}  # fmt: skip # decision 20; U8 and DATETIME assumed
 RESERVED_WORD: Final = 0xFFFF
 UNKNOWN_CODE: Final = 3  # of a row with codes
 
@@ -121,6 +122,12 @@ def encode(live: NDArray[np.float64], counted: NDArray[np.int64], ct: tuple[NDAr
     demand = counted[..., _DEMAND.column]  # kept without the CT ratio
     rounded = np.minimum((2 * demand + _DEMAND.divisor) // (2 * _DEMAND.divisor), _DEMAND.highest.astype(np.int64))
     _DEMAND.put(image, np.where(demand < 0, _DEMAND.missing, rounded))
+
+
+def lose_counted(image: Words) -> None:
+    """Write "not available" in place of everything that was counted."""
+    for plan in (_COUNTED, _DEMAND):
+        plan.put(image, np.broadcast_to(plan.missing, (*image.shape[:-1], len(plan.missing))))
 
 
 def encode_fixed(row: Row, value: int | str) -> list[int]:

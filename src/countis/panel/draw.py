@@ -46,7 +46,7 @@ def draw(panel: Panel, view: View, now: int) -> LcdFrame:
     elif view["sequence"] is not None:
         signs.add(f"{view['sequence']:.0f}")
     states = {"setup": setup is not None, "com": panel.com_until > now, "pulse": panel.pulse_until > now,
-              "fault": view.firmware.malfunction}  # fmt: skip
+              "fault": view.malfunction}  # fmt: skip
     signs |= {name for name, lit in states.items() if lit}
     return LcdFrame(frame.menu, frame.code, frame.digits, frame.units, frozenset(signs), frozenset(flashing),
                     phase(now) or not flashing, panel.light_until > now)  # fmt: skip
@@ -58,7 +58,9 @@ def _page(page: Page, view: View, menu: str, code: str = "") -> LcdFrame:
     if page.tariff:
         signs |= {f"T{page.tariff}", OWN}
     text, units = "", ""
-    if page.form == "energy":
+    if page.form in ("energy", "ampere") and view[page.symbol] is None:
+        text = "-" * _WIDTH if page.form == "energy" else "-" * _DIGITS[page.symbol]
+    elif page.form == "energy":
         micro = view.exact(page.symbol)
         text, prefix = digits.energy(micro, floor(view.ratio))
         units = prefix + QUANTITIES[page.symbol].unit
