@@ -38,18 +38,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "slave": WORDS | {"metrology", "energy", "event_log", "modbus", "memory", "meter", "diagnostics"},
     "diagnostics": WORDS | {"modbus"},
     "front": WORDS | {"event_log", "panel", "meter"},
-    "host": WORDS | {"event_log", "panel", "faults", "rs485", "site", "meter", "metrology", "slave", "memory", "supply",
-                     "modbus", "firmware"},
+    "host": WORDS | {"event_log", "energy", "panel", "faults", "rs485", "site", "meter", "metrology", "slave", "memory",
+                     "supply", "modbus", "firmware"},
     "site": WORDS | {"modbus", "toml_reader", "faults"},
     "firmware": {"models", "__init__"},
     "typetest": WORDS | {"meter", "metrology", "energy", "supply", "modbus", "firmware"},
     "cli_bus": WORDS | {"host", "faults", "cli_line"},
     "cli_line": WORDS | {"site", "modbus"},
-    "cli": WORDS | {"cli_bus", "cli_line", "host", "site", "modbus", "typetest", "__init__"},
+    "cli_log": WORDS | {"host", "meter"},
+    "cli": WORDS | {"cli_log", "cli_bus", "cli_line", "host", "site", "modbus", "typetest", "__init__"},
     "__main__": {"cli", "errors"},
     "__init__": WORDS | {"panel", "meter", "metrology", "site"},
 }
-SHELLS = ("host", "site", "typetest", "firmware", "cli", "cli_bus", "cli_line", "__main__", "__init__")
+SHELLS = ("host", "site", "typetest", "firmware", "cli", "cli_bus", "cli_line", "cli_log", "__main__", "__init__")
 CORE = [room for room in MAY_IMPORT if room not in SHELLS]
 FORBIDDEN = {"asyncio", "socket", "serial", "time", "random", "os", "pathlib", "threading", "logging", "datetime", "secrets"}
 LIBRARIES = {"numpy", "fastcrc"}

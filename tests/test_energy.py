@@ -11,10 +11,9 @@ from trains import begins
 
 from countis import E44, Measurement, Meter, ResetPartials, SelectTariff, SetClock, SetSetting, StartPartial, StopPartial
 from countis.energy import increment, periods, registers
-from countis.energy.load_curve import CAPACITY, LoadCurve, Record
+from countis.energy.load_curve import CAPACITY, LoadCurve, Record, RecordWritten
 from countis.energy.pulse import Pulses
 from countis.energy.registers import Layout
-from countis.meter import RecordWritten
 from countis.models import pulse_weight
 from countis.quantities import PARTIALS
 

@@ -21,10 +21,10 @@ from countis import (
     StopPartial,
 )
 from countis.commands import Command, Reason, SetCalibration
+from countis.energy.load_curve import RecordWritten
 from countis.energy.pulse import Pulses
 from countis.errors import BadReply, NoReply, Refused, SettingError, SupplyError, UnknownSymbol
 from countis.memory import PAGE
-from countis.meter import RecordWritten
 from countis.metrology.measurement import Metrology
 from countis.quantities import COUNTED, LIVE, QUANTITIES, ROLLS
 from countis.settings import SETTINGS, Calibration

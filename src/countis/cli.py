@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from countis import __version__
 from countis.cli_bus import access, add_bus, add_faults, add_service, most
 from countis.cli_line import add_replay, add_trace, trace_path
+from countis.cli_log import add_events
 from countis.errors import CountisError, SettingError
 from countis.modbus.tables import BLOCKS, ROWS, Row
 from countis.models import E44, MAX_RATE, MIN_RATE, MODELS, Model
@@ -109,7 +110,7 @@ def _run(args: argparse.Namespace) -> int:
     options = Options(
         model=model,
         settings=_settings(args),
-        data=_folder(args, model),
+        data=memory_folder(args.data, model),
         serial=None if args.serial == "none" else args.serial,
         tcp=_endpoint(args.tcp, "--tcp"),
         rtu_tcp=_endpoint(args.rtu_tcp, "--rtu-tcp"),
@@ -210,7 +211,7 @@ def _calibrate(args: argparse.Namespace) -> int:
     from countis.host.calibrate import calibrate
 
     model = MODELS[args.model] if args.model is not None else None
-    print(calibrate(_folder(args, model), model, Path(args.supply), args.seconds))
+    print(calibrate(memory_folder(args.data, model), model, Path(args.supply), args.seconds))
     return 0
 
 
@@ -232,9 +233,9 @@ def _panel(args: argparse.Namespace) -> int:
     return panel(args.url, args.address, args.token)
 
 
-def _folder(args: argparse.Namespace, model: Model | None) -> Path:
+def memory_folder(data: str | None, model: Model | None) -> Path:
     """Return the folder of the memory that the flags name."""
-    return Path(args.data) if args.data is not None else _state_folder() / (model or E44).name
+    return Path(data) if data is not None else _state_folder() / (model or E44).name
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -309,6 +310,7 @@ def _parser() -> _Parser:
     add_bus(commands, _endpoint, _state_folder)
     add_faults(commands)
     add_replay(commands)
+    add_events(commands, memory_folder)
     _add_panel(commands)
     p = commands.add_parser("read", help="read a meter by symbol, real or virtual")
     p.add_argument("target", help="device path, tcp://HOST:PORT or rtu+tcp://HOST:PORT")

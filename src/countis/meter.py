@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from countis import applying, memory
 from countis.commands import Command, Reason, Refusal, SetSetting
 from countis.energy import counting, load_curve, periods, registers
-from countis.energy.load_curve import SECOND, LoadCurve, Record
+from countis.energy.load_curve import SECOND, LoadCurve, Record, RecordWritten
 from countis.energy.pulse import Pulses
 from countis.energy.registers import Layout
 from countis.errors import SettingError, SupplyError, UnknownSymbol
@@ -43,14 +42,6 @@ class Source(Protocol):
     def rate(self) -> float: ...
 
     def read(self, count: int) -> NDArray[np.float64]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class RecordWritten:
-    """A record of the load curve was closed; `number` counts from 0."""
-
-    number: int
-    record: Record
 
 
 Event = Pulses | RecordWritten

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from trains import begins
 
 from countis import E44, Measurement, Meter, SetClock
-from countis.meter import Event, RecordWritten
+from countis.energy.load_curve import RecordWritten
+from countis.meter import Event
 from countis.metrology.measurement import Metrology
 from countis.modbus import pdu, rtu, tcp
 from countis.supply import Load, Network, Supply, steady

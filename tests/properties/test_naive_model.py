@@ -16,7 +16,8 @@ from trains import begins
 
 from countis import E43, Measurement, Meter, ResetPartials, SelectTariff, SetClock, SetSetting, StartPartial, StopPartial
 from countis.commands import Reason
-from countis.meter import Event, RecordWritten
+from countis.energy.load_curve import RecordWritten
+from countis.meter import Event
 
 SECOND = 10**9
 DAY = 86400 * SECOND

@@ -29,6 +29,14 @@ class Record:
     mean_mw: int
 
 
+@dataclass(frozen=True, slots=True)
+class RecordWritten:
+    """A record of the load curve was closed; `number` counts from 0."""
+
+    number: int
+    record: Record
+
+
 def clock_ns(row: Ints) -> int:
     """Return the clock of one meter in nanoseconds since 2000-01-01."""
     return int(row[Layout.time]) + int(row[Layout.clock_zero])

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
+from countis.energy.registers import Layout
+from countis.event_log import Entry, Kind
 from countis.meter import Meter
 
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # the meter's clock knows no zone; UTC only serves the sum
@@ -48,6 +50,26 @@ def show(line: str, out: TextIO | None) -> None:
         print(f"\r\x1b[K{line[: os.get_terminal_size(out.fileno()).columns - 1]}", end="", file=out, flush=True)
     else:
         print(line, file=out, flush=True)
+
+
+def _date(seconds: int) -> str:
+    """Write a time of a meter's clock."""
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S}"
+
+
+def event_rows(meter: Meter) -> list[dict[str, Any]]:
+    """Return the event log as rows of text, oldest first; of an entry that was lost only its number is known."""
+    return [{"number": number, **_event(entry)} for number, entry in meter.log.entries(int(meter.row[Layout.events]))]
+
+
+def _event(entry: Entry | None) -> dict[str, str]:
+    if entry is None:
+        return {"time": "", "kind": "damaged", "whence": "", "subject": "", "old": "", "new": ""}
+    old, new = entry.old, entry.new
+    if entry.kind is Kind.CLOCK:
+        old, new = (_date(int(text)) for text in (old, new))
+    return {"time": _date(entry.time), "kind": entry.kind.name.lower(), "whence": entry.whence.name.lower(),
+            "subject": entry.subject, "old": old, "new": new}  # fmt: skip
 
 
 def bus_greeting(lines: Iterable[tuple[str, str, int]], web: str | None, folder: Path, changed: Iterable[str]) -> str:

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from countis.errors import SettingError
-from countis.faults import Answer, Kind, fault_row, read_fault
+from countis.event_log import Kind as EventKind
+from countis.event_log import Whence
+from countis.faults import Answer, Fault, Kind, fault_row, read_fault
 from countis.host.feeder import Feeder
 from countis.host.policy import Policy
 from countis.modbus import pdu, rtu, tcp
@@ -74,7 +76,10 @@ class Desk:
         if len(rows) > _MOST_FAULTS:
             raise SettingError(f"faults: {len(rows)} (allowed: up to {_MOST_FAULTS})")
         now = self.feeder.line_now
-        self.faults.list = tuple(read_fault(row if isinstance(row, dict) else {}, now) for row in rows)
+        found = tuple(read_fault(row if isinstance(row, dict) else {}, now) for row in rows)
+        with self.lock:
+            self.meter.store.note(EventKind.FAULTS, "faults", _named(self.faults.list), _named(found), Whence.HOST)
+            self.faults.list = found
 
     def _dumb(self) -> bool:
         return self.feeder.stale or self.swapped or self.faults.on(Kind.DEAD, self.feeder.line_now) is not None
@@ -133,6 +138,10 @@ class Desk:
         self.requests += 1
         self.meter.saw_frame()
         return reply
+
+
+def _named(faults: Sequence[Fault]) -> str:
+    return " ".join(fault.kind.value for fault in faults) or "none"
 
 
 class Hub:

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from countis.energy.load_curve import RecordWritten
 from countis.faults import Faults, Kind
 from countis.host.sources import Source
-from countis.meter import Event, Meter, RecordWritten
+from countis.meter import Event, Meter
 from countis.supply.source import Supply
 
 _PIECE: Final = 4000  # samples fed under the lock at once, so that no request waits long

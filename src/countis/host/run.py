@@ -91,6 +91,7 @@ def meter_of(memory: MemoryFile, model: Model | None, default: Model) -> tuple[M
     if image is None:
         meter = Meter(model or default, firmware=installed())
         meter.apply([*(SetSetting(symbol, value) for symbol, value in _NEW_CT.items()), SetClock(local_seconds())])
+        meter.store.begin()
         return meter, False
     try:
         meter = Meter.load(image, firmware=installed(), model=model or default)

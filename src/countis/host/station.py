@@ -15,7 +15,9 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from countis.commands import Refusal, SetSetting
+from countis.energy.registers import Layout
 from countis.errors import SupplyError
+from countis.host.console import event_rows
 from countis.host.desk import Desk, Exchange
 from countis.host.feeder import Feeder
 from countis.meter import Meter
@@ -121,13 +123,18 @@ class Station:
             runs = [symbol for symbol in PARTIALS if meter.runs(symbol)]
             settings = {symbol: meter[symbol] for symbol in SETTINGS}
             state = {"settings": settings, "powered": meter.powered, "missing": meter.missing, "clock": meter.clock,
-                     "fault": meter.malfunction}  # fmt: skip
+                     "fault": meter.malfunction, "events": int(meter.row[Layout.events])}  # fmt: skip
         rounded = {symbol: round(v, 6) if isinstance(v, float) else v for symbol, v in values.items()}
         notes = self.feeder.notes
         return {"model": self.meter.model.name, "address": self.address, "reference": self.meter.model.reference, **state,
                 "speed": self.feeder.speed, "requests": self.desk.requests, "notes": notes, "running": runs, "name": self.name,
                 "faults": self.desk.fault_rows,
                 "values": rounded}  # fmt: skip
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the event log, newest first."""
+        with self.feeder.lock:
+            return event_rows(self.meter)[::-1]
 
     def scope(self) -> dict[str, Any] | None:
         """Return two cycles of the six waveforms from a rising zero crossing of V1 on, in steps of 0.1 V and 1 mA."""

@@ -63,6 +63,7 @@ class Pages:
                 Route(f"{at}/supply", self.wire, methods=["PUT"]),
                 Route(f"{at}/seal", self.seal, methods=["PUT"]),
                 Route(f"{at}/faults", self.faults, methods=["GET", "PUT"]),
+                Route(f"{at}/events", self.events),
                 WebSocketRoute(f"{at}/live", self.live),
                 Route("/healthz", self.healthz),
                 Route("/readyz", self.readyz),
@@ -138,6 +139,10 @@ class Pages:
         if refusal is not None:
             raise HTTPException(400, refusal.text)
         return JSONResponse({"sealed": content["sealed"]})
+
+    async def events(self, request: Request) -> Response:
+        """Return the event log of a meter, newest first."""
+        return JSONResponse(self._station(request).events())
 
     async def faults(self, request: Request) -> Response:
         """Return the faults on purpose of a meter, or let others hold."""

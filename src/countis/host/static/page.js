@@ -2,6 +2,7 @@
 
 import { Faults, MeterList } from "./bus.js";
 import { Device } from "./device.js";
+import { Events } from "./events.js";
 import { Monitor } from "./monitor.js";
 import { Phasors, Scope } from "./scope.js";
 import { SupplyForm } from "./supply.js";
@@ -19,6 +20,7 @@ class Page {
     this.monitor = new Monitor(by("frames"), by("monitor-about"), by("pause"), by("clear"));
     this.supply = new SupplyForm(by("supply"), by("supply-error"), by("supply-name"), () => this.address);
     this.faults = new Faults(by("faults"), by("fault-list"), by("fault-error"), by("faults-about"), () => this.address);
+    this.events = new Events(by("events"), by("events-about"), () => this.address);
     this.meters = new MeterList(by("meters-card"), by("meters"), by("meters-about"), () => this.address);
     [this.socket, this.address, this.number, this.pressed] = [null, null, 0, false];
     this.keys();
@@ -77,6 +79,7 @@ class Page {
     this.device.state(state);
     this.values.show(state);
     this.faults.show(state.faults);
+    this.events.show(state);
     by("model").textContent = state.model;
     const { ct_primary: primary, ct_secondary: secondary, baud, parity, stop_bits: stop } = state.settings;
     const speed = state.speed === 1 ? "" : `, ${state.speed} × time`;
