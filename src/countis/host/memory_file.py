@@ -29,7 +29,7 @@ class MemoryFile:
         self._folder = folder
         self._file: int | None = None
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             self._owner = os.open(folder / "owner", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise MemoryImageError(f"{folder}: {error.strerror} (allowed: a folder that can be written)") from None
@@ -66,7 +66,7 @@ class MemoryFile:
         """Make the file: written beside, synced, renamed, the folder synced too."""
         try:
             fresh = self.path.with_suffix(".new")
-            with open(fresh, "wb") as file:
+            with open(fresh, "wb", opener=lambda path, flags: os.open(path, flags, 0o644)) as file:
                 file.write(image)
                 file.flush()
                 os.fsync(file.fileno())

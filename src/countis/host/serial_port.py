@@ -40,6 +40,7 @@ class SerialPort:
     def __init__(self, hub: Hub, path: str, *, keep_silence: bool = False, line: Line | None = None) -> None:
         self._hub, self._path, self._line = hub, path, line
         self.keep_silence = keep_silence or path != "pty" or line is not None
+        self._at_once = not self.keep_silence
         self._stop = threading.Event()
         self._port: serial.Serial | None = None
         self._slave: int | None = None
@@ -103,6 +104,11 @@ class SerialPort:
         """Wait for bytes, silence or the time of a late reply, and act on what comes first."""
         if self._comes(framer):
             data = os.read(self._fd, _CHUNK)
+            if self._at_once and not (self._echo or self._waiting or framer.waiting):
+                reply = self._hub.rtu_at_hand(data)
+                if reply is not None:
+                    self._write(reply)
+                    return
             came = time.monotonic_ns()
             if not data:
                 raise OSError("hung up")
