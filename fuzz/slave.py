@@ -243,10 +243,13 @@ class Stand:
 
     def _changes(self, effects: list[Effect]) -> None:
         """Compare all that a write can change with what was asked for."""
-        meter, row, moved, curve = self.meter, self.row, False, False
+        meter, row, moved, curve, entries = self.meter, self.row, False, False, [0, 0]
         for effect in effects:
             settings = {**self.settings, **effect.settings}
             moved = moved or effect.clock >= 0 or settings != self.settings
+            single = sum(settings[symbol] != value for symbol, value in self.settings.items()) + (effect.clock >= 0)
+            single += effect.tariff not in (0, row[Layout.tariff])
+            entries += [single + bool(effect.resets), single + 2 * len(effect.resets)]  # all at once are one
             self.settings = settings
             for name in effect.resets:
                 row[COUNTED_COLUMN[f"par.{name}"]] = 0
@@ -255,6 +258,8 @@ class Stand:
                 row[Layout.clock_zero] = effect.clock * SECOND - meter.now
             curve = curve or bool(effect.curve)
             self.writes += bool(effect.settings or effect.tariff or effect.resets or effect.clock >= 0 or effect.curve)
+        noted = int(meter.row[Layout.events] - row[Layout.events])
+        row[Layout.events] += min(max(noted, sum(entries[::2])), sum(entries[1::2]))
         if moved:  # a record of the load curve may have been cut
             row[_MOVED] = meter.row[_MOVED]
         if meter.settings != self.settings:
