@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from running import command, countis_run
+from running import command, countis_run, start, stop
 from test_memory import MEMORIES
 
-from countis import E43, E44, Key, Measurement, Meter, ResetPartials, SelectTariff, SetClock, SetSetting
+from countis import E43, E44, Bus, Key, Measurement, Meter, ResetPartials, SelectTariff, SetClock, SetSetting
 from countis.commands import SetCalibration
 from countis.energy.registers import Layout
 from countis.errors import SettingError
@@ -156,6 +157,18 @@ def test_a_start_and_what_it_mends_are_noted(tmp_path: Path) -> None:
     table = command("events", "--data", str(path.parent), "--format", "csv").stdout.splitlines()
     assert table[0] == "number,time,kind,whence,subject,old,new"
     assert len(table) == 4
+
+
+def test_events_are_logged_where_it_is_asked_for(tmp_path: Path) -> None:
+    said = []
+    for flags in ((), ("--log",)):
+        running = start(tmp_path, "--serial", "none", "--tariff-control", "com", *flags)
+        with Bus.open(running.target) as bus:
+            bus[5].select_tariff(3 if flags else 2)
+        time.sleep(1.2)
+        said.append(stop(running)[2])
+    assert said[0] == ""
+    assert [line.split()[2:] for line in said[1].splitlines()] == [["tariff", "bus", "tariff", "2", "->", "3"]]
 
 
 def test_a_memory_of_the_first_layout_is_written_anew_and_told(tmp_path: Path) -> None:

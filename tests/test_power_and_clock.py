@@ -11,8 +11,8 @@ from countis.energy.load_curve import Record, RecordWritten
 from countis.energy.registers import Layout
 from countis.event_log import Kind
 from countis.models import pulse_weight
-from countis.supply.network import Load, Network
-from countis.supply.source import State, Supply
+from countis.supply.network import Load, Network, State
+from countis.supply.source import Supply
 
 SECOND = 1_000_000_000
 NOON = 836_049_600  # 2026-06-29 12:00, a Monday: an hour, a day or a year away every period is another one

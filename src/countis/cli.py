@@ -126,6 +126,7 @@ def _run(args: argparse.Namespace) -> int:
         keep_silence=args.keep_silence,
         access=access(args, _endpoint),
         diagnostics=args.diagnostics,
+        log=args.log,
         trace=trace_path(args),
     )
     return run(options, E44)
@@ -302,16 +303,7 @@ def _add_panel(commands: Any) -> None:
     p.set_defaults(call=_panel)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(prog="countis", description="The COUNTIS E43/E44 energy meter in software.")
-    parser.add_argument("--version", action="version", version=f"countis {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    _add_run(commands)
-    add_bus(commands, _endpoint, _state_folder)
-    add_faults(commands)
-    add_replay(commands)
-    add_events(commands, memory_folder)
-    _add_panel(commands)
+def _add_read(commands: Any) -> None:
     p = commands.add_parser("read", help="read a meter by symbol, real or virtual")
     p.add_argument("target", help="device path, tcp://HOST:PORT or rtu+tcp://HOST:PORT")
     p.add_argument("address", type=int, help="slave address")
@@ -327,6 +319,19 @@ def _parser() -> _Parser:
     p.add_argument("--format", choices=("table", "csv", "json", "md"), default="table", help="how to print it")
     p.add_argument("--assumed", action="store_true", help="only what no source backs")
     p.set_defaults(call=_map)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="countis", description="The COUNTIS E43/E44 energy meter in software.")
+    parser.add_argument("--version", action="version", version=f"countis {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    _add_run(commands)
+    add_bus(commands, _endpoint, _state_folder)
+    add_faults(commands)
+    add_replay(commands)
+    add_events(commands, memory_folder)
+    _add_panel(commands)
+    _add_read(commands)
     p = commands.add_parser("record", help="write what a supply makes as COMTRADE, WAV, CSV or raw float32")
     p.add_argument("--supply", metavar="FILE.toml", help="the supply; default: the workshop")
     p.add_argument("--seconds", type=float, required=True, metavar="N", help="how much of it")

@@ -38,8 +38,9 @@ def add_bus(commands: Any, endpoint: Endpoint, state_folder: Callable[[], Path])
             raise SettingError(f"--speed: {args.speed:g} is not possible (allowed: above 0, up to 1000)")
         data = Path(args.data) if args.data is not None else state_folder() / "bus" / Path(args.site).stem
         ready = Path(args.ready_file) if args.ready_file is not None else None
-        return run(Options(Path(args.site), data, args.pace, endpoint(args.web, "--web"), args.token, most(args),
-                           args.diagnostics, args.speed, ready, trace_path(args), access(args, endpoint)))  # fmt: skip
+        web, trace = endpoint(args.web, "--web"), trace_path(args)
+        return run(Options(Path(args.site), data, args.pace, web, args.token, most(args), args.diagnostics, args.speed, ready,
+                           trace, access(args, endpoint), args.log))  # fmt: skip
 
     p.set_defaults(call=call)
 
@@ -49,6 +50,7 @@ def add_service(p: argparse.ArgumentParser) -> None:
     p.add_argument("--token", metavar="T", help="what the page asks for; needed where --web is no loopback address")
     p.add_argument("--max-connections", type=int, default=1000, metavar="N", help="on each TCP port; default %(default)s")
     p.add_argument("--diagnostics", action="store_true", help="answer functions 8 and 43/14, which the device does not have")
+    p.add_argument("--log", action="store_true", help="print each event on standard error as it happens")
     p.add_argument("--ready-file", metavar="FILE", help="written as JSON once every port answers")
     p.add_argument("--allow", action="append", default=[], metavar="NET", help="who may connect over TCP, again for more")
     p.add_argument("--read-only", action="store_true", help="refuse every write over the bus")

@@ -27,7 +27,7 @@ def add_events(commands: Any, folder: Callable[[str | None, Model | None], Path]
 
 
 def _events(args: argparse.Namespace) -> int:
-    from countis.host.console import event_rows
+    from countis.host.console import event_line, event_rows
 
     path = args.folder(args.data, MODELS[args.model] if args.model is not None else None) / "meter.fram"
     try:
@@ -44,15 +44,5 @@ def _events(args: argparse.Namespace) -> int:
         table.writeheader()
         table.writerows(rows)
     else:
-        _show(rows)
+        print("\n".join(f"{row['number']:6}  {event_line(row)}" for row in rows) or "no events")
     return 0
-
-
-def _show(rows: list[dict[str, Any]]) -> None:
-    """Print entries as lines, oldest first."""
-    for row in rows:
-        change = " -> ".join(text for text in (row["old"], row["new"]) if text)
-        line = f"{row['number']:6}  {row['time']:19}  {row['kind']:8}  {row['whence']:5}  {row['subject']:14}  {change}"
-        print(line.rstrip())
-    if not rows:
-        print("no events")

@@ -43,8 +43,8 @@ class Store:
             return
         number, time = int(meter.row[Layout.events]), load_curve.clock_ns(meter.row) // load_curve.SECOND
         entry = Entry(time, kind, whence, *(text[:TEXT] for text in (subject, old, new)))
-        meter.row[Layout.events] += 1
         meter.log.store(number, entry)
+        meter.row[Layout.events] += 1
         self._entries.append((number, entry))
 
     def begin(self) -> None:

@@ -22,7 +22,7 @@ import uvloop
 from countis.commands import SetSetting
 from countis.errors import SettingError
 from countis.faults import Faults
-from countis.host.console import bus_greeting, show
+from countis.host.console import EventPrinter, bus_greeting, show
 from countis.host.desk import Desk, Hub
 from countis.host.feeder import Feeder
 from countis.host.memory_file import MemoryFile
@@ -57,6 +57,7 @@ class Options:
     ready_file: Path | None
     trace: Path | None
     access: Access
+    log: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,8 @@ async def serve(options: Options, out: TextIO | None) -> int:
         await until_ready(runner, asked, math.inf)
         if runner.failure is None and not asked.is_set():
             _announce(options, plans, [name for name, _ in opened], web, seats, out)
-            await _watch(runner, hubs, seats, asked, out)
+            named = [(f"{seat.station.name}  ", seat.station.meter) for seat in seats] if options.log else []
+            await _watch(runner, hubs, seats, asked, out, EventPrinter(named))
     if runner.failure is not None:
         raise runner.failure
     return 0
@@ -173,11 +175,13 @@ def _announce(options: Options, plans: Sequence[LinePlan], names: list[str], web
                                      "lines": lines, "data": str(options.data)})  # fmt: skip
 
 
-async def _watch(runner: Runner, hubs: Sequence[Hub], seats: Sequence[_Seat], asked: asyncio.Event, out: TextIO | None) -> None:
-    """Print how it goes each second until the runner stops or a signal asks for it."""
+async def _watch(runner: Runner, hubs: Sequence[Hub], seats: Sequence[_Seat], asked: asyncio.Event, out: TextIO | None,
+                 events: EventPrinter) -> None:  # fmt: skip
+    """Print how it goes, and what is new in the logs, each second until the runner stops or a signal asks for it."""
     while not asked.is_set() and not runner.stopped.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asked.wait(), 1.0)
+        events.show()
         late = sum(bool(seat.station.feeder.notes) for seat in seats)
         troubles = [text for hub in hubs for text in hub.troubles] + ([f"{late} meters are late"] if late else [])
         show("  ".join([f"{len(seats)} meters", f"{sum(hub.requests for hub in hubs)} requests", *troubles]), out)

@@ -72,6 +72,30 @@ def _event(entry: Entry | None) -> dict[str, str]:
             "subject": entry.subject, "old": old, "new": new}  # fmt: skip
 
 
+class EventPrinter:
+    """Prints what meters note from now on, a line each on standard error; `meters` by their names."""
+
+    def __init__(self, meters: Iterable[tuple[str, Meter]]) -> None:
+        self._meters = [(name, meter) for name, meter in meters]
+        self._seen = [int(meter.row[Layout.events]) for _, meter in self._meters]
+
+    def show(self) -> None:
+        """Print what is new; the meters go on meanwhile."""
+        for k, (name, meter) in enumerate(self._meters):
+            if meter.row[Layout.events] == self._seen[k]:
+                continue
+            new = [row for row in event_rows(meter) if row["number"] >= self._seen[k]]
+            self._seen[k] += len(new)
+            clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+            print("".join(f"{clear}{name}{event_line(row)}\n" for row in new), end="", file=sys.stderr, flush=True)
+
+
+def event_line(row: Mapping[str, str]) -> str:
+    """Write a row of the event log for people."""
+    change = " -> ".join(text for text in (row["old"], row["new"]) if text)
+    return f"{row['time']:19}  {row['kind']:8}  {row['whence']:5}  {row['subject']:14}  {change}".rstrip()
+
+
 def bus_greeting(lines: Iterable[tuple[str, str, int]], web: str | None, folder: Path, changed: Iterable[str]) -> str:
     """Return what `bus` prints when everything answers. lines: where, how fast, how many meters."""
     told = [f"  {where}  {speed}, {meters} meters" for where, speed, meters in lines]

@@ -26,7 +26,7 @@ from countis.commands import SetClock, SetSetting
 from countis.errors import MemoryImageError, SettingError
 from countis.event_log import Kind
 from countis.firmware import installed
-from countis.host.console import greeting, show, status
+from countis.host.console import EventPrinter, greeting, show, status
 from countis.host.desk import Desk, Hub
 from countis.host.feeder import Feeder
 from countis.host.guard import is_local
@@ -72,6 +72,7 @@ class Options:
     keep_silence: bool = False
     access: Access = field(default_factory=Access)
     diagnostics: bool = False
+    log: bool = False
     trace: Path | None = None
 
 
@@ -175,7 +176,7 @@ async def serve(options: Options, default: Model, out: TextIO | None) -> int:
             if options.ready_file is not None:
                 about = {"pid": os.getpid(), "model": meter.model.name, "address": meter.settings["address"]}
                 write_ready(options.ready_file, {**about, **names, "data": str(options.data)})
-            await _watch(runner, feeder, hub, asked, out)
+            await _watch(runner, feeder, hub, asked, out, EventPrinter([("", meter)] if options.log else []))
     if runner.failure is not None:
         raise runner.failure
     if runner.ended:
@@ -235,13 +236,15 @@ async def until_ready(runner: Runner, asked: asyncio.Event, patience: float) -> 
         await asyncio.sleep(0.01)
 
 
-async def _watch(runner: Runner, feeder: Feeder, hub: Hub, asked: asyncio.Event, out: TextIO | None) -> None:
-    """Print the status each second until the runner stops or a signal asks for it."""
+async def _watch(runner: Runner, feeder: Feeder, hub: Hub, asked: asyncio.Event, out: TextIO | None,
+                 events: EventPrinter) -> None:  # fmt: skip
+    """Print the status, and what is new in the log, each second until the runner stops or a signal asks for it."""
     while not asked.is_set() and not runner.stopped.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asked.wait(), 1.0)
         with feeder.lock:
             text = status(feeder.meter, hub.requests, [*feeder.notes, *hub.troubles])
+            events.show()
         show(text, out)
     if out is not None and out.isatty():
         print(file=out)
