@@ -90,3 +90,13 @@ def test_no_command_sets_a_total_back(model: Model) -> None:
         assert symbol in COUNTED_COLUMN
         with pytest.raises(UnknownSymbol):
             meter.apply([ResetPartials((symbol,))])
+
+
+@pytest.mark.parametrize("file", ["countis.service", "Containerfile"])
+def test_what_is_packaged_names_what_is_there(file: str) -> None:
+    text = (ROOT / "packaging" / file).read_text()
+    started = next(line for line in text.splitlines() if line.startswith(("ExecStart", "ENTRYPOINT")))
+    words = re.findall(r"[^\s\",\[\]]+", started)
+    asked = _parser().parse_args(words[words.index("run") :])
+    assert (asked.serial, asked.tcp) == ("none", "127.0.0.1:1502" if file == "countis.service" else "0.0.0.0:1502")
+    assert all((ROOT / path).exists() for path in re.findall(r"(?:-r|-f) (\S+)", text))
