@@ -386,6 +386,16 @@ def test_no_frame_is_at_hand_once_anything_moved(move: Callable[[Meter], object]
     assert told is None or told == at.rtu(frame).data
 
 
+def test_a_frame_of_one_kind_is_never_taken_for_one_of_the_other() -> None:
+    at, frame = desk(), rtu.frame(5, READ_V1)
+    at.rtu(frame)
+    at.said(Envelope(300, 5, READ_V1))
+    assert at.rtu_at_hand(frame) is not None
+    assert at.tcp_at_hand(request(300)) is not None
+    assert at.tcp_at_hand(b"\x01\x02" + frame) is None
+    assert at.rtu_at_hand(request(300)[2:]) is None
+
+
 def test_what_function_8_counts_is_never_at_hand() -> None:
     at = desk()
     at.meter.slave.diagnostics = True
@@ -398,7 +408,7 @@ def test_replies_at_hand_stay_few() -> None:
     at = desk()
     for k in range(5000):
         at.said(Envelope(1, 5, struct.pack(">BHH", 3, 50512 + k % 50, 1 + k // 50)))
-    assert len(at.desks[0]._replies) <= 1000
+    assert len(at.desks[0]._tcp) <= 1000
 
 
 def test_a_meter_without_power_answers_as_a_gateway_would() -> None:

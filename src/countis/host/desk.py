@@ -50,7 +50,8 @@ class Desk:
         self.feeder, self.swapped = feeder, swapped
         self.meter, self.lock, self.faults = feeder.meter, feeder.lock, feeder.faults
         self.requests = 0
-        self._replies: dict[bytes, bytes] = {}  # RTU frames, and TCP without the transaction: request -> reply
+        self._tcp: dict[bytes, bytes] = {}  # request -> reply, both without the transaction
+        self._rtu: dict[bytes, bytes] = {}  # frames; apart, since bytes of one may look like the other
         self._moment = -1  # meter.changes when they were worked out
         self.heard: deque[Exchange] | None = None  # what was said, while somebody listens
 
@@ -84,14 +85,15 @@ class Desk:
     def _dumb(self) -> bool:
         return self.feeder.stale or self.swapped or self.faults.on(Kind.DEAD, self.feeder.line_now) is not None
 
-    def _file(self, request: bytes, reply: bytes) -> None:
+    def _file(self, replies: dict[bytes, bytes], request: bytes, reply: bytes) -> None:
         """Keep a reply at hand, under the lock; not where each request is to be counted by function 8."""
         if self.meter.slave.diagnostics:
             return
-        if self._moment != self.meter.changes or len(self._replies) >= _AT_HAND:
-            self._replies.clear()
+        if self._moment != self.meter.changes or len(replies) >= _AT_HAND:
+            self._tcp.clear()
+            self._rtu.clear()
             self._moment = self.meter.changes
-        self._replies[request] = reply
+        replies[request] = reply
 
     def rtu(self, frame: bytes) -> Answer:
         """Answer an RTU frame to its address, or a broadcast."""
@@ -101,7 +103,7 @@ class Desk:
             self.requests += 1
             reply = self.meter.rtu(frame)
             if reply and frame[1] == pdu.READ:
-                self._file(frame, reply)
+                self._file(self._rtu, frame, reply)
         answer = Answer(0, reply)
         if self.faults.list:
             answer = self.faults.answer(self.feeder.line_now, frame[0], reply[1:-2], serial=True)
@@ -116,7 +118,7 @@ class Desk:
             self.requests += 1
             reply = self.meter.pdu(envelope.pdu) if self.meter.powered and not dumb else b""
             if reply and envelope.pdu[0] == pdu.READ:
-                self._file(tcp.wrap(0, envelope.unit, envelope.pdu)[2:], tcp.wrap(0, envelope.unit, reply)[2:])
+                self._file(self._tcp, tcp.wrap(0, envelope.unit, envelope.pdu)[2:], tcp.wrap(0, envelope.unit, reply)[2:])
         if not reply:
             reply = pdu.exception(envelope.pdu[0], pdu.Code.GATEWAY_TARGET)
         answer = Answer(0, bytes((envelope.unit,)) + reply)
@@ -128,9 +130,16 @@ class Desk:
             return answer
         return Answer(answer.delay_ns, tcp.wrap(envelope.transaction, answer.data[0], answer.data[1:]))
 
-    def at_hand(self, request: bytes) -> bytes | None:
-        """Return the reply to a whole RTU frame, or to one of TCP without the transaction, if it is at hand."""
-        reply = self._replies.get(request)
+    def tcp_at_hand(self, request: bytes) -> bytes | None:
+        """Return the reply to a request without its transaction, if it is at hand."""
+        return self._still(self._tcp.get(request))
+
+    def rtu_at_hand(self, frame: bytes) -> bytes | None:
+        """Return the reply to a whole frame, if it is at hand."""
+        return self._still(self._rtu.get(frame))
+
+    def _still(self, reply: bytes | None) -> bytes | None:
+        """Return a reply that was at hand, if nothing has moved since, and count it."""
         if reply is None or self._moment != self.meter.changes or self.faults.list:
             return None
         if self.feeder.stale_after < math.inf and self.feeder.stale:
@@ -235,7 +244,7 @@ class Hub:
         desk = self._alone or (self._holder(request[_UNIT_AT]) if len(request) > _UNIT_AT else None)
         if desk is None:
             return None
-        reply = desk.at_hand(request[2:])
+        reply = desk.tcp_at_hand(request[2:])
         if reply is None:
             return None
         if desk.heard is not None:
@@ -247,7 +256,7 @@ class Hub:
         desk = self._alone or self._holder(frame[0])
         if desk is None:
             return None
-        reply = desk.at_hand(frame)
+        reply = desk.rtu_at_hand(frame)
         if reply is not None and desk.heard is not None:
             desk.heard.append(Exchange(time.time(), "RTU", frame[0], frame[1:-2], reply[1:-2]))
         return reply
