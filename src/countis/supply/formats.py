@@ -53,7 +53,8 @@ class Recorded:
 def decode(data: bytes, form: str) -> Samples:
     """Return raw numbers as floats; integers are parts of full scale, −1..1."""
     if form in ("f32", "f64"):
-        return np.frombuffer(data, f"<f{RAW_FORMATS[form]}").astype(np.float64)
+        with np.errstate(invalid="ignore"):  # bits that are no number are found by whoever looks for finite ones
+            return np.frombuffer(data, f"<f{RAW_FORMATS[form]}").astype(np.float64)
     if form == "s24":
         wide = np.zeros((len(data) // 3, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
