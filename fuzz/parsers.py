@@ -230,7 +230,8 @@ def _sites() -> list[bytes]:
     meter = '[[line.meter]]\naddress = 7\nmodel = "E43"\nct = "200/5"\nserial_number = "2645123400042"\nsupply = "a.toml"\n'
     fault = '[[line.meter.fault]]\nkind = "late"\nms = 300\nshare = 0.5\nat = 1.0\nfor = 60\n'
     line = '[[line]]\ntarget = "pty"\nbaud = 9600\ncomset = "8E1"\nmetres = 1200\nterminated = false\nnoise = 0.001\n'
-    return [(line + meter + fault + meter.replace("7", "8")).encode(), (line + "collide = true\n" + meter + meter.replace("E43", "E44") + 'name = "other"\n').encode()]
+    twice = line + "collide = true\n" + meter + meter + 'name = "other"\n'
+    return [(line + meter + fault + meter.replace("7", "8")).encode(), twice.encode()]
 
 
 def _traces() -> list[bytes]:
