@@ -111,3 +111,11 @@ def test_a_row_comes_back_counting_from_now() -> None:
     assert fault_row(fault, 200 * SECOND)["for"] == 0.0
     assert fault_row(read_fault({"kind": "busy"}), 0) == {"kind": "busy"}
     assert read_fault({"kind": "busy"}).end == FOREVER
+
+
+@pytest.mark.parametrize("row", [{"k\nd": 1}, {"x" * 10_000: 1}, {"kind": "y" * 10_000}, {"kind": "late", "ms": "z\n" * 10_000}])
+def test_whatever_is_wrong_is_told_in_one_short_line(row: dict[str, Any]) -> None:
+    with pytest.raises(SettingError) as told:
+        read_fault(row)
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 300

@@ -15,7 +15,7 @@ from countis import E43, E44, Measurement, Meter, ResetPartials, SelectTariff, S
 from countis.energy.load_curve import CAPACITY
 from countis.energy.registers import Layout
 from countis.errors import MemoryImageError
-from countis.memory import IMAGE_SIZE, LOG_OFFSET, PAGE, RING_OFFSET, VERSION, Page
+from countis.memory import IMAGE_SIZE, LOG_OFFSET, PAGE, RING_OFFSET, VERSION, Page, hot_write
 from countis.modbus import pdu
 from countis.modbus.tables import ROWS
 from countis.quantities import COUNTED_COLUMN
@@ -221,3 +221,17 @@ def test_settings_that_cannot_be_are_refused(wrong: str) -> None:
     meter.settings[wrong] = 99_999
     with pytest.raises(MemoryImageError, match="settings page"):
         Meter.load(meter.save())
+
+
+@pytest.mark.parametrize(("column", "value"), [
+    (Layout.tariff, 0), (Layout.tariff, 5), (Layout.tariff, 1 << 48), (Layout.tariff_input, 3), (Layout.running.start, 2),
+    (Layout.counters.start, -1), (Layout.records, 1 << 41), (Layout.events, -1), (Layout.net_ea, 1 << 62), (Layout.time, -5),
+])  # fmt: skip
+def test_a_row_that_no_meter_has_is_refused_whatever_its_crc(column: int, value: int) -> None:
+    meter = lived()
+    offset, page = hot_write(7, np.where(np.arange(Layout.size) == column, value, meter.row))
+    image = bytearray(meter.save())
+    image[:PAGE] = bytes(PAGE)
+    image[offset : offset + PAGE] = page
+    with pytest.raises(MemoryImageError, match="hot page: holds what no meter counts"):
+        Meter.load(bytes(image))

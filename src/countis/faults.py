@@ -5,6 +5,7 @@ Rule: pure and seeded; the same seed, requests and times give the same faults. T
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -74,10 +75,11 @@ def read_fault(row: Mapping[str, Any], now: int = 0) -> Fault:
     """Read one fault of a TOML or JSON table; `at` counts from `now`. SettingError says what is allowed."""
     unknown = [key for key in row if key not in _KEYS]
     if unknown:
-        raise SettingError(f"fault.{unknown[0]}: unknown key (allowed: {', '.join(_KEYS)})")
+        key = "".join(ch if ch.isprintable() else "?" for ch in str(unknown[0])[:40])
+        raise SettingError(f"fault.{key}: unknown key (allowed: {', '.join(_KEYS)})")
     kinds = {kind.value: kind for kind in Kind}
     if row.get("kind") not in kinds:
-        raise SettingError(f"fault.kind: {row.get('kind')!r} is not possible (allowed: {', '.join(kinds)})")
+        raise SettingError(f"fault.kind: {reprlib.repr(row.get('kind'))} is not possible (allowed: {', '.join(kinds)})")
     kind = kinds[row["kind"]]
     name, default, low, high = AMOUNTS.get(kind, ("", 0.0, 0.0, 0.0))
     for key in dict.fromkeys(other for other, *_ in AMOUNTS.values()):
@@ -107,7 +109,7 @@ def fault_row(fault: Fault, now: int) -> dict[str, Any]:
 def _number(row: Mapping[str, Any], key: str, default: float, low: float, high: float) -> float:
     value = row.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise SettingError(f"fault.{key}: {value!r} is not possible (allowed: {low:g}..{high:g})")
+        raise SettingError(f"fault.{key}: {reprlib.repr(value)} is not possible (allowed: {low:g}..{high:g})")
     return float(value)
 
 

@@ -174,6 +174,8 @@ def _read_row(payload: bytes, version: int) -> Ints:
         raise MemoryImageError(f"hot page of {len(payload)} bytes (allowed: {_ROWS[version] * 8})")
     row = registers.new_row()
     row[: _ROWS[version]] = np.frombuffer(payload, "<i8")
+    if not registers.possible(row):
+        raise MemoryImageError("hot page: holds what no meter counts (allowed: what this program wrote)")
     return row
 
 

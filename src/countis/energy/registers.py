@@ -80,6 +80,18 @@ def new_row(meters: tuple[int, ...] = ()) -> Ints:
     return row
 
 
+_COUNTS: Final = np.r_[Layout.counters, Layout.hours, Layout.time, Layout.records, Layout.events, Layout.pulses, Layout.flashes]
+_WRITTEN: Final = [Layout.records, Layout.events]
+
+
+def possible(row: Ints) -> bool:
+    """Tell whether a row that was read can be that of a meter: some of its cells are indices, some count up from 0."""
+    chosen = 1 <= row[Layout.tariff] < len(TARIFFS) and 1 <= row[Layout.tariff_input] <= 2
+    running = bool(np.isin(row[Layout.running], (0, 1)).all())
+    counts = bool((row[_COUNTS] >= 0).all() and (row[_WRITTEN] < 1 << 40).all())
+    return chosen and running and counts and bool((np.abs(row) < 1 << 62).all())
+
+
 def counters(row: Ints) -> Ints:
     """Return the counters [..., kind, scope, tariff] as a view of the row, in µWh, µvarh, µVAh."""
     return row[..., Layout.counters].reshape(*row.shape[:-1], len(KINDS), len(SCOPES), len(TARIFFS))
