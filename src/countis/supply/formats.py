@@ -178,6 +178,8 @@ def _bad_line(lines: Sequence[str], separator: str, columns: int) -> int:
 
 def _rate_of(times: Samples, name: str) -> float:
     """Return the rate of even time stamps in seconds."""
+    if not np.isfinite(times).all():
+        raise SupplyError(f"{name}: a time stamp is not a number (allowed: one rate)")
     steps = np.diff(times)
     mean = float(times[-1] - times[0]) / max(1, len(steps))
     if not mean > 0.0 or bool((np.abs(steps - mean) > 0.5 * mean).any()):
