@@ -81,6 +81,7 @@ def new_row(meters: tuple[int, ...] = ()) -> Ints:
 
 
 _COUNTS: Final = np.r_[Layout.counters, Layout.hours, Layout.time, Layout.records, Layout.events, Layout.pulses, Layout.flashes]
+_MOST: Final = (1 << 63) - (1 << 58)  # µWh: a thousand years at 1 MW
 _WRITTEN: Final = [Layout.records, Layout.events]
 
 
@@ -89,7 +90,7 @@ def possible(row: Ints) -> bool:
     chosen = 1 <= row[Layout.tariff] < len(TARIFFS) and 1 <= row[Layout.tariff_input] <= 2
     running = bool(np.isin(row[Layout.running], (0, 1)).all())
     counts = bool((row[_COUNTS] >= 0).all() and (row[_WRITTEN] < 1 << 40).all())
-    return chosen and running and counts and bool((np.abs(row) < 1 << 62).all())
+    return chosen and running and counts and bool((row < _MOST).all() and (row > -_MOST).all())
 
 
 def counters(row: Ints) -> Ints:
