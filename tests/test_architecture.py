@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "typetest": WORDS | {"meter", "metrology", "energy", "supply", "modbus", "firmware"},
     "cli_bus": WORDS | {"host", "faults", "cli_line"},
     "cli_line": WORDS | {"site", "modbus"},
-    "cli_log": WORDS | {"host", "meter"},
+    "cli_log": WORDS | {"host", "memory", "meter"},
     "cli": WORDS | {"cli_log", "cli_bus", "cli_line", "host", "site", "modbus", "typetest", "__init__"},
     "__main__": {"cli", "errors"},
     "__init__": WORDS | {"panel", "meter", "metrology", "site"},

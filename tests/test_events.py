@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import signal
+import socket
 import time
 from pathlib import Path
 
@@ -17,9 +20,10 @@ from countis.commands import SetCalibration
 from countis.energy.registers import Layout
 from countis.errors import SettingError
 from countis.event_log import CAPACITY, Entry, Whence
+from countis.host.console import EventPrinter
 from countis.host.desk import Desk
 from countis.host.feeder import Feeder
-from countis.memory import LOG_OFFSET
+from countis.memory import LOG_OFFSET, PAGE, Page
 from countis.modbus import pdu
 from countis.quantities import PARTIALS
 from countis.settings import Calibration
@@ -105,9 +109,9 @@ def test_overload_is_noted_when_it_begins_and_ends(at_once: bool) -> None:
     first = [words for words in told(meter) if words[2] in ("V1", "I3")]
     assert first == [
         ("OVERLOAD", "METER", "V1", "", "289.0 V"), ("OVERLOAD", "METER", "V1", "281.0 V", ""),
-        ("OVERLOAD", "METER", "V1", "", "overload 310.0 V"[:16]), ("OVERLOAD", "METER", "I3", "", "7.00 A"),
+        ("OVERLOAD", "METER", "V1", "", "overload 310 V"), ("OVERLOAD", "METER", "I3", "", "7.00 A"),
         ("OVERLOAD", "METER", "V1", "230.0 V", ""), ("OVERLOAD", "METER", "I3", "1.00 A", ""),
-        ("OVERLOAD", "METER", "I3", "", "overload 130.00 A"[:16]),
+        ("OVERLOAD", "METER", "I3", "", "overload 130 A"),
     ]  # fmt: skip
 
 
@@ -148,12 +152,12 @@ def test_a_start_and_what_it_mends_are_noted(tmp_path: Path) -> None:
         pass
     rows = json.loads(command("events", "--data", str(path.parent), "--format", "json").stdout)
     assert [(row["kind"], row["subject"], row["new"]) for row in rows] == [
-        ("power", "start", ""), ("memory", "hot", "cleaned"), ("setting", "tariff_control", "com")]  # fmt: skip
+        ("power", "start", ""), ("setting", "tariff_control", "com"), ("memory", "hot", "cleaned")]  # fmt: skip
     assert Meter.load(path.read_bytes())["tariff_control"] == "com"
     text = command("events", "--data", str(path.parent)).stdout.splitlines()
     assert [line.split()[3:] for line in text] == [
-        ["power", "meter", "start"], ["memory", "meter", "hot", "cleaned"],
-        ["setting", "host", "tariff_control", "dig", "->", "com"]]  # fmt: skip
+        ["power", "meter", "start"], ["setting", "host", "tariff_control", "dig", "->", "com"],
+        ["memory", "meter", "hot", "cleaned"]]  # fmt: skip
     table = command("events", "--data", str(path.parent), "--format", "csv").stdout.splitlines()
     assert table[0] == "number,time,kind,whence,subject,old,new"
     assert len(table) == 4
@@ -169,6 +173,65 @@ def test_events_are_logged_where_it_is_asked_for(tmp_path: Path) -> None:
         said.append(stop(running)[2])
     assert said[0] == ""
     assert [line.split()[2:] for line in said[1].splitlines()] == [["tariff", "bus", "tariff", "2", "->", "3"]]
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody(tmp_path: Path) -> None:
+    running = start(tmp_path, "--serial", "none", "--tariff-control", "com", "--log")
+    with Bus.open(running.target) as bus:
+        for k in range(4000):  # more than a pipe holds
+            bus[5].select_tariff(1 + k % 2)
+        time.sleep(1.2)
+        assert bus[5].read("tariff") == {"tariff": 2}
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(5) == 0
+    running.process.communicate()
+
+
+def test_what_is_printed_is_printed_once_and_what_was_missed_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    meter = Meter(E44, tariff_control="com")
+    printer = EventPrinter([("a  ", meter)])
+    for k in range(CAPACITY + 100):
+        meter.apply([SelectTariff(2 - k % 2)])
+        meter.apply([SelectTariff(1 + k % 2)])
+    printer.show()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"a  {int(meter.row[Layout.events]) - CAPACITY} more before"
+    assert len(lines) == 1 + CAPACITY
+    printer.show()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_start_that_fails_changes_nothing_and_loses_no_time(tmp_path: Path) -> None:
+    with countis_run(tmp_path, "--serial", "none"):
+        pass
+    path = tmp_path / "data" / "meter.fram"
+    image = bytearray(path.read_bytes())
+    image[100] ^= 1
+    path.write_bytes(image)
+    os.utime(path, (time.time() - 36_000,) * 2)
+    before = path.stat().st_mtime_ns
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = command("run", "--data", str(path.parent), "--serial", "none", "--tcp", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert done.returncode == 2
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == (bytes(image), before)
+    was = Meter.load(bytes(image)).clock
+    with countis_run(tmp_path, "--serial", "none"):
+        pass
+    assert Meter.load(path.read_bytes()).clock - was > 35_000
+
+
+@pytest.mark.parametrize("page", Page)
+def test_a_meter_that_lost_a_page_starts_with_its_usual_flags_and_its_file_stays(page: Page, tmp_path: Path) -> None:
+    with countis_run(tmp_path, "--serial", "none", "--ct", "50/5"):
+        pass
+    path = tmp_path / "data" / "meter.fram"
+    image = bytearray(path.read_bytes())
+    for copy in (0, 1):
+        image[(page * 2 + copy) * PAGE + 100] ^= 1
+    path.write_bytes(image)
+    with countis_run(tmp_path, "--serial", "none", "--ct", "50/5") as running, Bus.open(running.target) as bus:
+        assert (bus[5].read("Ea+")["Ea+"] is None) is (page is Page.HOT)
+    assert path.read_bytes() == image
 
 
 def test_a_memory_of_the_first_layout_is_written_anew_and_told(tmp_path: Path) -> None:

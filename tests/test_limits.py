@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import threading
@@ -192,6 +193,27 @@ def test_without_files_to_open_those_who_wait_are_taken_later(monkeypatch: pytes
 
     served(TcpPort, work)
     assert refusals == []
+
+
+def test_late_replies_are_few_and_hold_up_nobody() -> None:
+    """A client that floods a meter whose replies are late gets as far as its share, and no other waits for it."""
+    one = feeder({"kind": "late", "ms": 300})
+    one.head_start(NEVER)
+    server = TcpServer(Hub([Desk(one)]), TcpPort, ("127.0.0.1", 0), "--tcp")
+    server.start()
+    host, port = server.name.split(":")
+    try:
+        with socket.create_connection((host, int(port))) as flood, socket.create_connection((host, int(port))) as other:
+            flood.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    flood.send(FRAME * 1000)
+            assert talk(other)
+            assert len(server._late) < 2 * ports._MOST_LATE
+            one.faults.list = ()
+            assert talk(other)
+    finally:
+        server.close()
 
 
 def test_a_fault_of_ours_costs_its_connection_and_is_told(

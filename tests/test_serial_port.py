@@ -17,6 +17,7 @@ from countis.errors import BusError
 from countis.faults import read_fault
 from countis.host.desk import Desk, Hub
 from countis.host.feeder import Feeder
+from countis.host.ports import raise_file_limit
 from countis.host.serial_port import SerialPort
 from countis.modbus import pdu, rtu
 from countis.rs485 import Cable, Line
@@ -229,3 +230,30 @@ def test_a_device_follows_a_speed_that_was_changed_by_keys(tmp_path: Path) -> No
 def test_a_device_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(BusError, match=r"^--serial /.*/none: No such file or directory \(allowed: pty, "):
         SerialPort(Hub([desk()]), str(tmp_path / "none"))
+
+
+def test_a_line_whose_file_has_a_high_number_is_answered_in_pieces_too() -> None:
+    """`select` knows files up to 1023 only."""
+    raise_file_limit(1200)
+    held = [os.open("/dev/null", os.O_RDONLY)]
+    while held[-1] < 1030:
+        held.append(os.dup(held[0]))
+    port = SerialPort(Hub([desk()]), "pty")
+    try:
+        port.start()
+        line = os.open(port.name, os.O_RDWR | os.O_NOCTTY)
+        frame = rtu.frame(5, pdu.read_request(50520, 2))
+        for pieces in ((frame,), (frame[:3], frame[3:]), (frame,)):
+            for piece in pieces:
+                os.write(line, piece)
+                time.sleep(0.0005)
+            reader = select.poll()
+            reader.register(line, select.POLLIN)
+            assert reader.poll(5000), pieces
+            time.sleep(0.05)
+            assert os.read(line, 100)[:3] == b"\x05\x03\x04"
+        os.close(line)
+    finally:
+        port.close()
+        for fd in held:
+            os.close(fd)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from countis.errors import MemoryImageError
+from countis.memory import Page
 from countis.meter import Meter
 from countis.models import MODELS, Model
 
@@ -36,6 +37,8 @@ def _events(args: argparse.Namespace) -> int:
         raise MemoryImageError(f"{path}: {error.strerror} (allowed: the memory of a meter)") from None
     except MemoryImageError as error:
         raise MemoryImageError(f"{path}: {error}") from None
+    if Page.HOT in meter.store.lost:
+        raise MemoryImageError(f"{path}: the hot page is damaged, which numbers the events (allowed: a memory that is whole)")
     rows = event_rows(meter)
     if args.format == "json":
         print(json.dumps(rows, indent=1))

@@ -85,9 +85,7 @@ class EventLog:
         over = np.where(self._over, values > _BACK * BEYOND, values > BEYOND)
         for k in np.flatnonzero(over != self._over).tolist():
             text = f"{values[k]:.1f} V" if k < 3 else f"{values[k]:.2f} A"
-            yield CHANNELS[k], "" if over[k] else text, _named(values[k], k) + text if over[k] else ""
+            named = f"overload {values[k]:.0f} {'V' if k < 3 else 'A'}" if values[k] > OVERLOAD[k] else text
+            yield CHANNELS[k], "" if over[k] else text, named if over[k] else ""
         self._over = over
 
-
-def _named(value: float, channel: int) -> str:
-    return "overload " if value > OVERLOAD[channel] else ""

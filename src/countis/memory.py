@@ -57,7 +57,7 @@ RING_OFFSET: Final = len(Page) * 2 * PAGE
 LOG_OFFSET: Final = RING_OFFSET + load_curve.CAPACITY * _RECORD_SIZE
 IMAGE_SIZE: Final = LOG_OFFSET + event_log.CAPACITY * _ENTRY_SIZE
 _SIZES: Final = {LOG_OFFSET: 1, IMAGE_SIZE: VERSION}  # size of a memory -> version of its layout
-_ROWS: Final = {1: registers.SIZE - 1, VERSION: registers.SIZE}  # integers of the row; version 2 added the number of events
+_ROWS: Final = {1: registers.SIZE - 2, VERSION: registers.SIZE}  # integers of the row; version 2 added the last two
 
 
 @dataclass(slots=True)
@@ -225,6 +225,8 @@ def read(data: bytes, model: Model = E44) -> Contents:
     if hot is None and stored is None:
         raise MemoryImageError("not a memory of this meter: no page of it is whole")
     row = _read_row(hot[1], version) if hot is not None else registers.new_row()
+    if stored is not None and stored[0] < row[registers.Layout.settings_page]:
+        stored = pages[Page.SETTINGS] = None  # the newest copy is damaged, and the one before is not what was in force
     settings: dict[str, Value] = dict(FACTORY)
     calibration = Calibration()
     if stored is not None:
@@ -240,7 +242,10 @@ def leftovers(data: bytes) -> Iterator[tuple[str, Write]]:
     """Give what a cut has left in a memory that can be read, as its name and the write that takes it away.
 
     A damaged copy, and records of a life whose hot page did not land: the next life's bytes could make them whole again.
+    Nothing where a page is lost.
     """
+    if read(data).lost:
+        return
     for page in Page:
         for k, copy in enumerate(_copies(data, page)):
             at = (page * 2 + k) * PAGE

@@ -61,6 +61,7 @@ class Store:
         out += [memory.entry_write(number, entry) for number, entry in self._entries]
         self._records.clear()
         self._entries.clear()
+        meter.row[Layout.settings_page] = self._sequences[Page.SETTINGS]  # the one of this round may not land with it
         if self._saved_settings != meter.setting_changes:
             self._sequences[Page.SETTINGS] += 1
             self._saved_settings = meter.setting_changes

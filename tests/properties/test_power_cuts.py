@@ -58,6 +58,7 @@ class State:
     def of(cls, meter: Meter) -> State:
         row = meter.row.copy()
         row[Layout.demand_broken] = 1  # what a load makes of it: the power was away
+        row[Layout.settings_page] = 0  # the memory's own
         return cls(row, (meter.model, dict(meter.settings), meter.calibration))
 
 

@@ -35,6 +35,7 @@ _PLACES, SIZE = _layout(
     ("tariff_input", 1),
     ("records", 1),  # load-curve records ever written
     ("events", 1),  # entries of the event log ever written
+    ("settings_page", 1),  # sequence number of the settings page that a round before this one wrote
 )
 
 
@@ -58,6 +59,7 @@ class Layout:
     tariff_input = _PLACES["tariff_input"].start
     records = _PLACES["records"].start
     events = _PLACES["events"].start
+    settings_page = _PLACES["settings_page"].start
     size = SIZE
 
 

@@ -24,11 +24,11 @@ from countis.errors import SettingError
 from countis.faults import Faults
 from countis.host.console import EventPrinter, bus_greeting, show
 from countis.host.desk import Desk, Hub
-from countis.host.feeder import Feeder
+from countis.host.feeder import Feeder, damage
 from countis.host.memory_file import MemoryFile
 from countis.host.policy import Access
 from countis.host.ports import RtuTcpPort, TcpPort, TcpServer, raise_file_limit
-from countis.host.run import meter_of, open_port, open_web, until_ready, write_ready
+from countis.host.run import begin_memory, meter_of, open_port, open_web, until_ready, write_ready
 from countis.host.runner import Runner
 from countis.host.serial_port import SerialPort, bits_of
 from countis.host.sources import DEFAULT, Raw, open_source, read_text, supply_document
@@ -77,8 +77,9 @@ def _open_meter(options: Options, line: LinePlan, plan: MeterPlan, stack: contex
     speed: dict[str, Value] = {"baud": line.baud, "parity": line.parity, "stop_bits": line.stop_bits}
     wanted = {s: v for s, v in {**speed, **plan.settings}.items() if meter.settings[s] != v}
     changed = [f"{plan.name}: {s} {meter.settings[s]} -> {v}" for s, v in wanted.items()] if stored else []
-    refusal = meter.apply([SetSetting(symbol, value) for symbol, value in wanted.items()])
-    if refusal is not None:
+    if meter.store.lost:
+        changed = [f"{plan.name}: nothing, {note}" for note in damage(meter)]
+    elif (refusal := meter.apply([SetSetting(symbol, value) for symbol, value in wanted.items()])) is not None:
         raise SettingError(f"{plan.name}: {refusal.text}")
     meter.slave.diagnostics = options.diagnostics
     supply = options.site.parent / plan.supply if plan.supply is not None else None
@@ -122,7 +123,7 @@ async def serve(options: Options, out: TextIO | None) -> int:
     """Run until a signal; return the exit code."""
     plans = read_site(read_text(options.site), str(options.site))
     count = sum(len(plan.meters) for plan in plans)
-    raise_file_limit(options.most + _FILES_EACH * count)
+    raise_file_limit(2 * options.most * len(plans) + _FILES_EACH * count)  # a port and one behind TLS for each line
     asked = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, asked.set)
@@ -141,10 +142,7 @@ async def serve(options: Options, out: TextIO | None) -> int:
         opened = [_open_line(options, plan, hub, stack) for plan, hub in zip(plans, hubs, strict=True)]
         web = await open_web(stack, options.web, options.token, [seat.station for seat in seats], runner)
         for seat in seats:
-            if seat.memory.exists():
-                seat.memory.write(seat.station.meter.writes(), sync=False)
-            else:
-                seat.memory.create(seat.station.meter.save())
+            begin_memory(seat.memory, seat.station.meter)
         for _, ports in opened:
             for port in ports:
                 port.start()
@@ -154,6 +152,9 @@ async def serve(options: Options, out: TextIO | None) -> int:
             _announce(options, plans, [name for name, _ in opened], web, seats, out)
             named = [(f"{seat.station.name}  ", seat.station.meter) for seat in seats] if options.log else []
             await _watch(runner, hubs, seats, asked, out, EventPrinter(named))
+        for _, ports in opened:
+            for port in ports:
+                port.stop()
     if runner.failure is not None:
         raise runner.failure
     return 0
@@ -182,8 +183,9 @@ async def _watch(runner: Runner, hubs: Sequence[Hub], seats: Sequence[_Seat], as
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asked.wait(), 1.0)
         events.show()
-        late = sum(bool(seat.station.feeder.notes) for seat in seats)
-        troubles = [text for hub in hubs for text in hub.troubles] + ([f"{late} meters are late"] if late else [])
+        damaged = [f"{seat.station.name}: {note}" for seat in seats for note in damage(seat.station.meter)]
+        late = sum(seat.station.feeder.late for seat in seats)
+        troubles = [text for hub in hubs for text in hub.troubles] + damaged + ([f"{late} meters are late"] if late else [])
         show("  ".join([f"{len(seats)} meters", f"{sum(hub.requests for hub in hubs)} requests", *troubles]), out)
     if out is not None and out.isatty():
         print(file=out)

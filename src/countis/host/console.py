@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -44,7 +45,7 @@ def status(meter: Meter, requests: int, notes: Iterable[str] = ()) -> str:
 
 def show(line: str, out: TextIO | None) -> None:
     """Print a status line: over the last one on a terminal, cut to its width; else below it."""
-    if out is None or not select.select([], [out], [], 0)[1]:
+    if out is None or not _takes(out):
         return  # closed, or nobody reads: the meter does not wait for them
     if out.isatty():
         print(f"\r\x1b[K{line[: os.get_terminal_size(out.fileno()).columns - 1]}", end="", file=out, flush=True)
@@ -80,14 +81,23 @@ class EventPrinter:
         self._seen = [int(meter.row[Layout.events]) for _, meter in self._meters]
 
     def show(self) -> None:
-        """Print what is new; the meters go on meanwhile."""
+        """Print what is new, as far as somebody reads; the meters go on meanwhile."""
         for k, (name, meter) in enumerate(self._meters):
-            if meter.row[Layout.events] == self._seen[k]:
+            first, self._seen[k] = self._seen[k], int(meter.row[Layout.events])
+            if first == self._seen[k] or not _takes(sys.stderr):
                 continue
-            new = [row for row in event_rows(meter) if row["number"] >= self._seen[k]]
-            self._seen[k] += len(new)
+            new = [row for row in event_rows(meter) if row["number"] >= first]
+            missed = [f"{name}{new[0]['number'] - first} more before"] if new and new[0]["number"] > first else []
             clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-            print("".join(f"{clear}{name}{event_line(row)}\n" for row in new), end="", file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):
+                for line in (*missed, *(f"{name}{event_line(row)}" for row in new)):
+                    if _takes(sys.stderr):
+                        print(f"{clear}{line}", file=sys.stderr, flush=True)
+
+
+def _takes(out: TextIO) -> bool:
+    """Tell whether a line can be written without waiting for whoever reads."""
+    return bool(select.select([], [out], [], 0)[1])
 
 
 def event_line(row: Mapping[str, str]) -> str:

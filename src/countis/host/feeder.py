@@ -70,11 +70,16 @@ class Feeder:
         return after < math.inf and self.silent > after
 
     @property
+    def late(self) -> bool:
+        """Whether samples do not come, or not as fast as they should."""
+        return self.silent > _STALE or self.reached < 0.95 * self.speed
+
+    @property
     def notes(self) -> list[str]:
         """What is not as it should be, in a few words."""
         notes = [f"no samples for {self.silent:.0f} s"] if self.silent > _STALE else []
-        notes += [f"memory damaged: {page.name.lower()} page" for page in sorted(self.meter.store.lost)]
-        return notes + ([f"{self.reached:.0f} of {self.speed:g} x"] if self.reached < 0.95 * self.speed else [])
+        notes += [f"{self.reached:.0f} of {self.speed:g} x"] if self.reached < 0.95 * self.speed else []
+        return notes + damage(self.meter)
 
     def head_start(self, stopped: threading.Event) -> None:
         """Feed until there is something to read."""
@@ -156,3 +161,8 @@ class Feeder:
             if not isinstance(event, RecordWritten):
                 ago = (self.meter.now - event.on[-_LIGHTS:]) / 1e9 / self.speed
                 self.lights.extend((event.output, now - float(seconds)) for seconds in ago)
+
+
+def damage(meter: Meter) -> list[str]:
+    """Say which pages of a memory are lost, in a few words."""
+    return [f"memory damaged: {page.name.lower()} page" for page in sorted(meter.store.lost)]

@@ -31,7 +31,7 @@ _SLOW_S: Final = 10.0  # for which a client may leave its replies unread, or TLS
 _SWEEP_S: Final = 5.0
 _FAREWELL_S: Final = 0.2  # for what was asked before the end
 _CHUNK: Final = 450  # bytes read at once; what is left is read in the next turn, after the others'
-_RECORD: Final = 16384  # bytes of a TLS record at most
+_MOST_LATE: Final = 100  # replies of a connection that may wait to be late; then no more requests are read from it
 _BUSY: Final = ssl.SSLWantReadError, ssl.SSLWantWriteError
 
 
@@ -102,17 +102,19 @@ class RtuTcpPort(_Asked):
 
 
 class Connection:
-    """A client; while it does not take its replies, no more requests are read from it."""
+    """A client; while it does not take its replies, or many of them are to be late, no more requests are read from it."""
 
     def __init__(self, plain: socket.socket, requests: Requests, tls: ssl.SSLContext | None) -> None:
         self.requests = requests
         self._line = plain if tls is None else tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
         self.fd = self._line.fileno()
-        self._read = self._decrypted if tls is not None else plain.recv
+        self._secure = tls is not None
+        self._read = self._decrypted if self._secure else plain.recv
         self._rest = b""
         self.unsent = False  # replies wait for the client to take them
         self.spoke = True  # since the last sweep
-        self.listens = True  # requests are read from it, as long as it takes its replies
+        self.events = select.EPOLLIN  # what is waited for
+        self.late = 0  # replies that wait for their time
         self.quiet_sweeps = self.stuck_sweeps = 0
 
     @property
@@ -136,17 +138,19 @@ class Connection:
         reply = requests.answer(data)
         if reply:
             self.send(reply)
-        return bool(self.unsent or requests.late or requests.broken)
+        return bool(self.unsent or requests.late or requests.broken or (self._secure and self.pending))
+
+    @property
+    def pending(self) -> bool:
+        """Whether bytes have come through TLS that the socket does not tell of any more."""
+        return isinstance(self._line, ssl.SSLSocket) and not self.unsent and self._line.pending() > 0
 
     def _decrypted(self, size: int) -> bytes:
-        """Read all that has come of TLS, which may be more than the socket tells of; the handshake goes on by it."""
+        """Read what has come of TLS; the handshake goes on by it."""
         try:
-            data = self._line.recv(_RECORD)
-            while isinstance(self._line, ssl.SSLSocket) and self._line.pending():
-                data += self._line.recv(_RECORD)
+            return self._line.recv(size)
         except _BUSY:
             raise BlockingIOError from None
-        return data
 
     def send(self, data: bytes) -> None:
         """Send as much as the client takes, and keep the rest. OSError where it is gone."""
@@ -175,8 +179,8 @@ class TcpServer:
         self._hub, self._kind, self._most, self._idle_s, self._tls = hub, kind, most, idle_s, tls
         self.connections: dict[int, Connection] = {}  # by file number
         self._late: list[tuple[float, int, Connection, bytes]] = []  # replies by the time they are due
+        self._again: list[Connection] = []  # have more to read than their sockets tell
         self._order = 0
-        raise_file_limit(most)
         self._listener = _listener(*at, option, min(most, 1024))
         name, number = self._listener.getsockname()[:2]
         self.name = f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
@@ -198,11 +202,15 @@ class TcpServer:
             if now >= sweep:
                 sweep = now + _SWEEP_S
                 self._sweep()
-            while self._late and self._late[0][0] <= now:
-                self._reply_late(*heapq.heappop(self._late)[2:])
+            if self._late:
+                self._reply_late(now)
             until = min(sweep, self._late[0][0]) if self._late else sweep
-            for fd, _ in poll(max(0.0, until - now)):
+            again, self._again = self._again, []
+            for fd, _ in poll(max(0.0, until - now) if not again else 0):
                 self._turn(fd)
+            for connection in again:
+                if self.connections.get(connection.fd) is connection:
+                    self._turn(connection.fd)
         self._epoll.unregister(self._listener.fileno())
         self._epoll.unregister(self._wake)
         end = time.monotonic() + _FAREWELL_S
@@ -234,10 +242,15 @@ class TcpServer:
         for answer in requests.late:
             self._order += 1
             heapq.heappush(self._late, (now + answer.delay_ns / 1e9, self._order, connection, answer.data))
+        connection.late += len(requests.late)
         requests.late.clear()
-        if connection.listens is connection.unsent:
-            connection.listens = not connection.unsent
-            self._epoll.modify(connection.fd, select.EPOLLIN if connection.listens else select.EPOLLOUT)
+        if connection.pending and connection.late < _MOST_LATE:
+            self._again.append(connection)
+        reading = select.EPOLLIN if connection.late < _MOST_LATE else 0
+        events = select.EPOLLOUT if connection.unsent else reading
+        if events != connection.events:
+            connection.events = events
+            self._epoll.modify(connection.fd, events)
         if requests.broken and not connection.unsent:
             self._drop(connection)
 
@@ -263,16 +276,21 @@ class TcpServer:
         self.connections[connection.fd] = connection
         self._epoll.register(connection.fd, select.EPOLLIN)
 
-    def _reply_late(self, connection: Connection, data: bytes) -> None:
-        """Send what was late, if whoever asked is still there."""
-        if self.connections.get(connection.fd) is not connection:
-            return
-        try:
-            connection.send(data)
-        except OSError:
-            self._drop(connection)
-        else:
-            self._see_to(connection)
+    def _reply_late(self, now: float) -> None:
+        """Send what is due to those who are still there, as much as a turn may take."""
+        for _ in range(_MOST_LATE):
+            if not self._late or self._late[0][0] > now:
+                return
+            _, _, connection, data = heapq.heappop(self._late)
+            connection.late -= 1
+            if self.connections.get(connection.fd) is not connection:
+                continue
+            try:
+                connection.send(data)
+            except OSError:
+                self._drop(connection)
+            else:
+                self._see_to(connection)
 
     def _sweep(self) -> None:
         """Close connections that said nothing for long, or are stuck; look again for new ones."""
@@ -289,10 +307,14 @@ class TcpServer:
         del self.connections[connection.fd]
         connection.close()
 
-    def close(self) -> None:
-        """Take no more connections, answer what was asked, and close those there are."""
+    def stop(self) -> None:
+        """Ask the thread to end."""
         self._stop = True
         os.eventfd_write(self._wake, 1)
+
+    def close(self) -> None:
+        """Take no more connections, answer what was asked, and close those there are."""
+        self.stop()
         if self._thread.ident is not None:
             self._thread.join()
         self._listener.close()

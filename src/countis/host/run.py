@@ -32,7 +32,7 @@ from countis.host.feeder import Feeder
 from countis.host.guard import is_local
 from countis.host.memory_file import MemoryFile
 from countis.host.policy import Access
-from countis.host.ports import MOST_CONNECTIONS, RtuTcpPort, TcpPort, TcpServer
+from countis.host.ports import MOST_CONNECTIONS, RtuTcpPort, TcpPort, TcpServer, raise_file_limit
 from countis.host.runner import Runner
 from countis.host.serial_port import SerialPort
 from countis.host.sources import DEFAULT, Raw, Source, open_source, supply_document
@@ -83,11 +83,7 @@ def local_seconds() -> int:
 
 
 def meter_of(memory: MemoryFile, model: Model | None, default: Model) -> tuple[Meter, bool]:
-    """Return the meter of a memory, as it is now, or a new one; and whether it was stored. MemoryImageError.
-
-    What a cut had left is taken away, and a memory of an earlier layout is written anew; one of which a page is lost stays as
-    it is.
-    """
+    """Return the meter of a memory, as it is now, or a new one; and whether it was stored. MemoryImageError."""
     image = memory.read()
     if image is None:
         meter = Meter(model or default, firmware=installed())
@@ -101,26 +97,36 @@ def meter_of(memory: MemoryFile, model: Model | None, default: Model) -> tuple[M
     if model is not None and meter.model is not model:
         raise MemoryImageError(f"{memory.path}: belongs to an {meter.model.name} (allowed: its model, or another --data)")
     meter.advance(memory.age_ns())  # the power was off, the clock went on (decision 55)
-    if meter.store.lost:
-        return meter, True
     meter.store.note(Kind.POWER, "start")
-    if meter.store.version < VERSION:
-        meter.store.note(Kind.MEMORY, "layout", str(meter.store.version), str(VERSION))
-        memory.create(meter.save())
-    elif left := list(leftovers(image)):
-        memory.write([write for _, write in left])
-        for name in dict.fromkeys(name for name, _ in left):
-            meter.store.note(Kind.MEMORY, name, new="cleaned")
     return meter, True
+
+
+def begin_memory(memory: MemoryFile, meter: Meter) -> None:
+    """Let a memory be what its meter is now: made, freed of what a cut has left, or written anew from an earlier layout."""
+    image = memory.read()
+    if meter.store.lost:
+        return
+    if image is None or meter.store.version < VERSION:
+        if image is not None:
+            meter.store.note(Kind.MEMORY, "layout", str(meter.store.version), str(VERSION))
+        memory.create(meter.save())
+        return
+    left = list(leftovers(image))
+    for name in dict.fromkeys(name for name, _ in left):
+        meter.store.note(Kind.MEMORY, name, new="cleaned")
+    if left:
+        memory.write([write for _, write in left])  # synced before anything else, or the next bytes could make them whole
+    memory.write(meter.writes())
 
 
 def open_meter(options: Options, memory: MemoryFile, default: Model) -> tuple[Meter, Source, list[str]]:
     """Return the meter of this memory, new or as it was, its supply, and what the flags changed (decision 36)."""
     meter, stored = meter_of(memory, options.model, default)
     before = dict(meter.settings)
-    refusal = meter.apply([SetSetting(symbol, value) for symbol, value in options.settings.items()])
-    if refusal is not None:
-        raise SettingError(refusal.text)
+    if not meter.store.lost:  # it takes no command; what is asked for may be what was lost
+        refusal = meter.apply([SetSetting(symbol, value) for symbol, value in options.settings.items()])
+        if refusal is not None:
+            raise SettingError(refusal.text)
     source = open_source(options.supply, options.recording, meter.ratio, meter.clock % 86400, options.raw)
     meter.set_rate(source.rate)
     meter.tariff_input(source.tariff_volts)
@@ -162,10 +168,7 @@ async def serve(options: Options, default: Model, out: TextIO | None) -> int:
         hub = hub_of([desk], open_trace(stack, options.trace))
         ports = _open_ports(stack, options, hub)
         web = await open_web(stack, options.web, options.token, [Station(feeder, desk, *_wired(options))], runner)
-        if memory.exists():
-            memory.write(meter.writes())
-        else:
-            memory.create(meter.save())
+        begin_memory(memory, meter)
         for port in ports.values():
             port.start()
         runner.start()
@@ -177,6 +180,8 @@ async def serve(options: Options, default: Model, out: TextIO | None) -> int:
                 about = {"pid": os.getpid(), "model": meter.model.name, "address": meter.settings["address"]}
                 write_ready(options.ready_file, {**about, **names, "data": str(options.data)})
             await _watch(runner, feeder, hub, asked, out, EventPrinter([("", meter)] if options.log else []))
+        for port in ports.values():
+            port.stop()
     if runner.failure is not None:
         raise runner.failure
     if runner.ended:
@@ -188,6 +193,7 @@ def _open_ports(stack: contextlib.AsyncExitStack, options: Options, hub: Hub) ->
     """Open the ports of the bus that are wanted, by their names in the ready file; who may reach them is known before."""
     access = options.access
     hub.policy = access.policy
+    raise_file_limit(options.most * sum(at is not None for at in (options.tcp, options.rtu_tcp, access.tls_at)))
     found: dict[str, SerialPort | TcpServer | None] = {
         "tcp": open_port(stack, TcpPort, hub, options.tcp, "--tcp", options.most),
         "rtu_tcp": open_port(stack, RtuTcpPort, hub, options.rtu_tcp, "--rtu-tcp", options.most),
@@ -244,7 +250,7 @@ async def _watch(runner: Runner, feeder: Feeder, hub: Hub, asked: asyncio.Event,
             await asyncio.wait_for(asked.wait(), 1.0)
         with feeder.lock:
             text = status(feeder.meter, hub.requests, [*feeder.notes, *hub.troubles])
-            events.show()
+        events.show()
         show(text, out)
     if out is not None and out.isatty():
         print(file=out)

@@ -11,6 +11,7 @@ import os
 import select
 import threading
 import time
+import traceback
 import tty
 from typing import Final
 
@@ -24,6 +25,7 @@ from countis.rs485 import Line
 
 _WAKE: Final = 0.2  # s between looks at whether to stop, on a quiet line
 _CHUNK: Final = 4096
+_SELECTABLE: Final = 1024
 _AGAIN: Final = 1.0  # s between attempts to find an adapter that is gone
 _SPIN: Final = 0.00015  # s before its time at which waiting becomes looking at the clock
 _MASTER, _METERS = 0, 1  # stations of the modelled line
@@ -45,7 +47,7 @@ class SerialPort:
         self._port: serial.Serial | None = None
         self._slave: int | None = None
         self._fd = -1
-        self._poll = select.poll()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # so that the end need not wait for the line
         self._waiting: list[tuple[float, int, bytes]] = []  # replies by the time they are due
         self._order = 0
         self._echo = b""  # what an adapter that echoes is about to give back
@@ -76,8 +78,10 @@ class SerialPort:
 
     def _listen(self) -> None:
         os.set_blocking(self._fd, False)
-        self._poll = select.poll()
+        self._poll, self._room = select.poll(), select.poll()
         self._poll.register(self._fd, select.POLLIN)
+        self._poll.register(self._wake, select.POLLIN)
+        self._room.register(self._fd, select.POLLOUT)
 
     def start(self) -> None:
         """Begin to answer."""
@@ -99,19 +103,22 @@ class SerialPort:
                 if self._port is None or not self._find_again():
                     return
                 framer = rtu.SlaveFramer(self._hub.refresh())
+            except Exception:  # a fault of ours costs what was said, not the line
+                traceback.print_exc()
+                framer = rtu.SlaveFramer(self._hub.refresh())
 
     def _turn(self, framer: rtu.SlaveFramer) -> None:
         """Wait for bytes, silence or the time of a late reply, and act on what comes first."""
         if self._comes(framer):
             data = os.read(self._fd, _CHUNK)
+            if not data:
+                raise OSError("hung up")
             if self._at_once and not (self._echo or self._waiting or framer.waiting):
                 reply = self._hub.rtu_at_hand(data)
                 if reply is not None:
                     self._write(reply)
                     return
             came = time.monotonic_ns()
-            if not data:
-                raise OSError("hung up")
             self._take(framer, self._without_echo(self._through_line(data)), came)
         elif framer.waiting:
             for frame in framer.silence():
@@ -146,7 +153,14 @@ class SerialPort:
                     pass
                 left = _SPIN
             patience = min(patience, left - _SPIN)
-        return bool(select.select([self._fd], [], [], patience)[0])
+        return self._ready(self._poll, patience)
+
+    def _ready(self, poll: select.poll, seconds: float) -> bool:
+        """Wait to the µs where `select` can, which knows files up to 1023, else to the ms."""
+        if self._fd >= _SELECTABLE:
+            return bool(poll.poll(seconds * 1000))
+        reading = poll is self._poll
+        return any(select.select([self._fd] if reading else [], [] if reading else [self._fd], [], seconds))
 
     def _queue(self, answer: Answer, came: int) -> None:
         """Send a reply, or let it wait for the silence since the request came and for its lateness."""
@@ -245,12 +259,17 @@ class SerialPort:
             try:
                 reply = reply[os.write(self._fd, reply) :]
             except BlockingIOError:
-                if not select.select([], [self._fd], [], _WAKE)[1]:
+                if not self._ready(self._room, _WAKE):
                     return
+
+    def stop(self) -> None:
+        """Ask the thread to end."""
+        self._stop.set()
+        os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
         """Stop answering and close the port."""
-        self._stop.set()
+        self.stop()
         if self._thread.ident is not None:
             self._thread.join()
         if self._port is not None:
@@ -259,3 +278,4 @@ class SerialPort:
             os.close(self._fd)
         if self._slave is not None:
             os.close(self._slave)
+        os.close(self._wake)

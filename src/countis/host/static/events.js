@@ -9,9 +9,13 @@ export class Events {
     const now = `${state.address} ${state.events}`;
     if (now === this.seen) return;
     this.seen = now;
-    const answer = await fetch(`/api/meters/${this.address()}/events`);
-    if (!answer.ok) { this.seen = null; return; }
-    const rows = await answer.json();
+    let rows = null;
+    try {
+      const answer = await fetch(`/api/meters/${this.address()}/events`);
+      if (answer.ok) rows = await answer.json();
+    } catch { /* the server is gone; the next state asks again */ }
+    if (this.seen !== now) return; // it is another meter by now, or there is more
+    if (rows === null) { this.seen = null; return; }
     this.about.textContent = rows.length ? `${state.events} in all${rows.length < state.events ? `, the last ${rows.length}` : ""}` : "none yet";
     this.body.replaceChildren(...rows.map((row) => this.line(row)));
   }
