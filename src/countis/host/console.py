@@ -97,7 +97,10 @@ class EventPrinter:
 
 def _takes(out: TextIO) -> bool:
     """Tell whether a line can be written without waiting for whoever reads."""
-    return bool(select.select([], [out], [], 0)[1])
+    try:
+        return bool(select.select([], [out], [], 0)[1])
+    except OSError:  # it is no file
+        return True
 
 
 def event_line(row: Mapping[str, str]) -> str:

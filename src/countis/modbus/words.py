@@ -158,8 +158,8 @@ def decode(row: Row, words: Sequence[int]) -> float | int | str | None:
         return {code: value for value, code in row.codes}.get(raw)
     if row.symbol.startswith(("demand.", "curve.")) and raw == (1 << 16 * len(words)) - 1:
         return None
-    if row.symbol in LIVE_COLUMN and raw == NOT_AVAILABLE.get(row.type):
-        return None
+    if raw == NOT_AVAILABLE.get(row.type) and (row.symbol in LIVE_COLUMN or raw >= row.modulus > 0):
+        return None  # of a counter only where its register cannot count so far
     if row.type.startswith("S") and raw >> 16 * len(words) - 1:
         raw -= 1 << 16 * len(words)
     size = SIZE[row.unit]

@@ -83,6 +83,8 @@ def value(rows: Sequence[Row], image: Mapping[int, int]) -> Value:
     """Return the SI value of a symbol from the words that were read, by address."""
     parts = [words.decode(row, [image[row.address + k] for k in range(row.words)]) for row in rows]
     first, *others = parts
+    if None in parts:
+        return None
     if not others or not isinstance(first, int | float):
         return first
     numbers = [float(part) for part in others if isinstance(part, int | float)]
