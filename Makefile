@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-slow lint bench bench-line bench-page size clean cs1 axe docs/trace.md docs/menus.md docs/images
+.PHONY: run test test-slow lint bench bench-line bench-bus bench-page size clean cs1 axe docs/trace.md docs/menus.md docs/images
 
 run: .venv/run.stamp
 	@.venv/bin/countis run $(ARGS)
@@ -24,6 +24,9 @@ bench: .venv/bench.stamp
 
 bench-line: .venv/bench.stamp
 	@.venv/bin/python -m bench.line $(FILE)
+
+bench-bus: .venv/bench.stamp
+	@.venv/bin/python -m bench.bus
 
 bench-page: .venv/dev.stamp
 	@.venv/bin/python bench/page.py

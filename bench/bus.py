@@ -1,7 +1,8 @@
 """Reply latency of a whole line: 50 registers of each address in turn, beside a bare slave in the same run.
 
-`python -m bench.bus READY [LAST [SECONDS]]`: READY is the ready file of a running `countis bus` or `countis run`; its pty is
-read, or its TCP port where it has no pty. Addresses 1..LAST (247), for SECONDS (60) in ten pieces with the bare one between.
+`make bench-bus`, `python -m bench.bus [READY [LAST [SECONDS]]]`: READY is the ready file of a running `countis bus` or `countis
+run`, whose pty is read, or its TCP port where it has no pty; without it a bus of 247 meters is started. Addresses 1..LAST (247), for
+SECONDS (60) in ten pieces with the bare one between.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.group import Group, compiled, cpu, free_port, rss
+from bench.group import COMMAND, Group, compiled, cpu, free_port, rss, started
 from bench.rtu import ask, quantile
 
 PIECES = 10
@@ -70,9 +71,25 @@ def shown(line: list[float], bare: list[float], share: float, memory: float) -> 
     return found
 
 
+def whole_bus() -> None:
+    """Start 247 meters on one pty, each with its own supply and memory, and measure them."""
+    meters = (f'[[line.meter]]\naddress = {a}\nserial_number = "S{a}"\n' for a in range(1, 248))
+    with tempfile.TemporaryDirectory() as folder:
+        site = Path(folder) / "site.toml"
+        site.write_text('[[line]]\ntarget = "pty"\nbaud = 115200\n' + "".join(meters))
+        group, about = started(folder, COMMAND, "bus", str(site), "--data", f"{folder}/data", "--web", "none")
+        try:
+            ready = Path(folder) / "ready.json"
+            ready.write_text(json.dumps(about))
+            measure(ready)
+        finally:
+            group.close()
+
+
 def main() -> None:
     if len(sys.argv) < 2:
-        raise SystemExit(__doc__)
+        whole_bus()
+        return
     last = int(sys.argv[2]) if len(sys.argv) > 2 else 247
     measure(Path(sys.argv[1]), float(sys.argv[3]) if len(sys.argv) > 3 else 60.0, last)
 
