@@ -1,8 +1,8 @@
 """Reply latency of a whole line: 50 registers of each address in turn, beside a bare slave in the same run.
 
-`make bench-bus`, `python -m bench.bus [READY [LAST [SECONDS]]]`: READY is the ready file of a running `countis bus` or `countis
-run`, whose pty is read, or its TCP port where it has no pty; without it a bus of 247 meters is started. Addresses 1..LAST (247), for
-SECONDS (60) in ten pieces with the bare one between.
+`make bench-bus`, `python -m bench.bus [READY [LAST [SECONDS]]]`: READY is the ready file of a running `countis bus` or
+`countis run`, whose pty is read, or its TCP port where it has no pty; without it a bus of 247 meters is started. Addresses
+1..LAST (247), for SECONDS (60) in ten pieces with the bare one between.
 """
 
 from __future__ import annotations
