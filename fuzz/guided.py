@@ -1,13 +1,31 @@
-"""The search of atheris, in a process of its own because its loop never returns: `python -m fuzz.guided -runs=N FOLDER`."""
+"""The search of atheris, in a process of its own because its loop never returns.
+
+`python -m fuzz.guided TARGET -runs=N FOLDER`, where TARGET is `ports` or the name of a parser of `parsers.py`.
+"""
 
 import sys
+import warnings
+from functools import partial
 
 import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-SEARCHED = ["countis.modbus", "countis.slave", "countis.diagnostics", "countis.applying", "countis.host"]
+PORTS = ["countis.modbus", "countis.slave", "countis.diagnostics", "countis.applying", "countis.host"]
+PARSERS = ["countis.toml_reader", "countis.supply.toml_file", "countis.supply.formats", "countis.supply.recordings",
+           "countis.supply.comtrade_file", "countis.site", "countis.faults", "countis.memory", "countis.modbus",
+           "countis.host", "comtrade", "tomllib"]  # fmt: skip
+COMPILED = ["countis.supply.synthesis", "countis.metrology.kernel"]  # numba does not know what atheris puts in
 
-with atheris.instrument_imports(include=SEARCHED, enable_loader_override=False):
-    from fuzz.slave import TestOneInput
+target = sys.argv.pop(1)
+include = PORTS if target == "ports" else PARSERS
+with atheris.instrument_imports(include=include, exclude=COMPILED, enable_loader_override=False):
+    if target == "ports":
+        from fuzz.slave import TestOneInput
+        read = TestOneInput
+    else:
+        from fuzz.parsers import one_input
 
-atheris.Setup(sys.argv, TestOneInput)
+        read = partial(one_input, target)
+        warnings.simplefilter("error")
+
+atheris.Setup(sys.argv, read)
 atheris.Fuzz()

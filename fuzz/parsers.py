@@ -1,58 +1,68 @@
 """Bytes from outside into every parser but the slave's: files, memories, the page's requests and messages.
 
-Each case begins as something valid and is spoilt: bits, bytes, lines, numbers, cut and joined, 2 in 100 without structure. It
-may be taken, or refused with the one line that people get; another exception, a status of 500, or 10 s for a case is a finding.
-`python -m fuzz.parsers N [SEED [NAME]]` plays N cases of each parser and prints a line for each; a finding is exit code 1.
+Each case begins as something valid (`valid.py`) and is spoilt: bits, bytes, lines, numbers, words, cut and joined, 2 in 100
+without structure. It may be taken, or refused with the one line that people get. Another exception, a warning, an answer of
+another form, a status of 500, and 5 s or 256 MB for one case are findings. `python -m fuzz.parsers [NAME …] N [SEED]` plays N
+cases of each parser, lets atheris search from the same valid bytes, and prints a line for each parser; a finding goes to stderr
+with its bytes, exit code 1.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
+import hashlib
 import json
+import math
 import random
 import re
 import resource
+import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cache
+from pathlib import Path
+from typing import Final
 from zlib import crc32
 
 import numpy as np
 
-from countis import E44, Measurement, Meter, SetSetting
+from countis import E44, Measurement, Meter
 from countis.errors import CountisError
-from countis.faults import Kind, read_fault
-from countis.host.audience import Audience, Viewer
-from countis.host.desk import Desk
-from countis.host.feeder import Feeder
-from countis.host.runner import Runner
-from countis.host.station import Station
-from countis.host.web import Pages
-from countis.memory import PAGE, leftovers
-from countis.modbus import pdu, rtu, trace
-from countis.site.replay import exchanges
+from countis.faults import fault_row, read_fault
+from countis.host.audience import Audience
+from countis.host.console import event_rows
+from countis.memory import PAGE, VERSION, Page, leftovers, page_write
+from countis.modbus import pdu, trace
+from countis.models import MAX_RATE, MIN_RATE
+from countis.site.line import check_rtu_reply
+from countis.site.replay import Exchange, exchanges, lines, replay
 from countis.site.site_file import read_site
-from countis.supply import three_phase
-from countis.supply.comtrade_file import read_comtrade, write_comtrade
-from countis.supply.formats import Recorded, read_csv, read_raw, read_wav, write_csv, write_wav
-from countis.supply.recordings import RawStream, choose, play, propose
+from countis.supply.comtrade_file import read_comtrade
+from countis.supply.formats import RAW_FORMATS, Recorded, read_csv, read_raw, read_wav
+from countis.supply.recordings import RawStream, choose, play
 from countis.supply.toml_file import RecordingPlan, read_supply
+from fuzz import page, valid
+from fuzz.page import Refused
+from fuzz.slave import search
 
-MEMORY: Final = 6 << 30  # bytes of addresses; a case that wants more is a finding
-_SLOW: Final = 10.0  # s of CPU
-_CUT: Final = b"\n--\n"  # between two files of one case
-_NUMBERS: Final = (b"0", b"-1", b"1e308", b"-1e-308", b"nan", b"inf", b"1e12", b"999999999999", b"0.5", b"256", b"65536", b"")
-_WORDS: Final = (b"[]", b"{}", b'""', b"null", b"true")
-_NAMES: Final = ("V1", "V2", "V3", "I1", "I2", "I3")
-_SCOPE: Final = {"asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "root_path": "", "query_string": b"",
-                 "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80)}  # fmt: skip
+MEMORY: Final = 6 << 30  # bytes of addresses
+_SLOW, _ROOM = 5.0, 256 << 10  # s of CPU; kB that the highest use of memory may grow by
+_GUIDED_SHARE, _FEWEST_GUIDED, _MOST_GUIDED = 10, 500, 20_000  # one run of atheris to so many cases, at least, at most so many
+_OLD: Final = Path(__file__).parents[1] / "tests" / "memories" / "v1.fram.gz"
+_DEEP: Final = (b"[" * 3000, b'{"a":' * 1500, b"a." * 4000 + b"a", b"[[a]]\n" * 500)
+_NUMBERS: Final = (b"0", b"-1", b"1e308", b"-1e-308", b"nan", b"inf", b"1e12", b"999999999999", b"50000000", b"0.5", b"256",
+                   b"65536", b"", b"1e400", b"1" * 400, b"9" * 5000, b"0x" + b"f" * 5000, b"NaN", b"Infinity")  # fmt: skip
+_WORDS: Final = (b"[]", b"{}", b'""', b"null", b"true", b"1979-05-27", rb'"\ud800"', rb'"a\nb"', b"\xe2\x80\xa8", b"x" * 2000,
+                 b"[[1, 2]]", b"%1b%0a%00")
 
 
-class Refused(Exception):
-    """What the page's server or a viewer's seat refuses."""
+class Hung(BaseException):
+    """A case that does not end; nobody catches it by mistake."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +76,8 @@ class Parser:
 # spoiling
 
 
-def _piece(chance: random.Random, data: bytes) -> tuple[int, int]:
-    at = chance.randrange(len(data) + 1)
-    return at, min(len(data), at + chance.choice((1, 2, 4, 16, 200)))
-
-
 def spoilt(chance: random.Random, seeds: Sequence[bytes]) -> bytes:
-    """Return a seed with up to five faults in it."""
+    """Return one of the seeds with up to five faults in it."""
     if chance.random() < 0.02:
         return chance.randbytes(chance.choice((0, 1, 7, 64, 1000)))
     data = chance.choice(seeds)
@@ -83,8 +88,9 @@ def spoilt(chance: random.Random, seeds: Sequence[bytes]) -> bytes:
 
 def _fault(chance: random.Random, data: bytes, other: bytes) -> bytes:
     """Return data with one fault."""
-    (a, b), (c, d) = _piece(chance, data), _piece(chance, other)
-    kind = chance.randrange(9)
+    a, c = chance.randrange(len(data) + 1), chance.randrange(len(other) + 1)
+    b, d = (start + chance.choice((1, 2, 4, 16, 200)) for start in (a, c))
+    kind = chance.randrange(8)
     if kind == 0 and a < len(data):
         return data[:a] + bytes((data[a] ^ 1 << chance.randrange(8),)) + data[a + 1 :]
     if kind == 1:
@@ -94,28 +100,33 @@ def _fault(chance: random.Random, data: bytes, other: bytes) -> bytes:
     if kind == 3:
         return data[:a] + chance.randbytes(b - a) + data[b:]
     if kind == 4:
-        return data[:a] + data[a:b] * chance.choice((2, 3, 50)) + data[b:]
+        return data[:a] + data[a:b] * chance.choice((2, 3, 50, 4000 // (b - a))) + data[b:]
     if kind == 5:
-        return data[:a]
-    if kind == 6:  # a number, where there is one
-        digits = [k for k, byte in enumerate(data) if 48 <= byte < 58]
-        at = chance.choice(digits) if digits else 0
-        return data[:at] + chance.choice(_NUMBERS) + data[at + 1 :]
-    if kind == 7:  # something else where a word stands
-        words = re.findall(rb"[\w.+-]+", data)
-        return data.replace(chance.choice(words or [b" "]), chance.choice(_WORDS + _NUMBERS), 1)
+        return data[:a] + chance.choice((b"", b"\n\n\n"))
+    return _word(chance, data) if kind == 6 else _line(chance, data)
+
+
+def _word(chance: random.Random, data: bytes) -> bytes:
+    """Return data with something else for a number, a word, or all that follows an = or a colon."""
+    pattern = chance.choice((rb"\d", rb"[\d.+-]+", rb"[\w.+-]+", rb"(?<=[=:,])[^\n,}\]]*", rb"(?<=[=:])[^\n]*"))
+    found = list(re.finditer(pattern, data))
+    start, end = chance.choice(found).span() if found else (0, 0)
+    new = chance.choice(_DEEP) if chance.random() < 0.05 else chance.choice(chance.choice((_WORDS, _NUMBERS)))
+    return data[:start] + new + data[end:]
+
+
+def _line(chance: random.Random, data: bytes) -> bytes:
+    """Return data with its lines in another order, or one of them left out or there many times."""
     lines = data.split(b"\n")
-    chance.shuffle(lines)
+    at = chance.randrange(len(lines))
+    if chance.random() < 0.5:
+        lines[at : at + 1] = [lines[at]] * chance.choice((0, 2, 2 + 30_000 // (1 + len(lines[at]))))
+    else:
+        chance.shuffle(lines)
     return b"\n".join(lines)
 
 
 # what is read
-
-
-def _supply(data: bytes) -> None:
-    plan = read_supply(_utf8(data), "some.toml")
-    if plan.recording is None:
-        plan.build(40.0).read(16)
 
 
 def _utf8(data: bytes) -> str:
@@ -125,211 +136,221 @@ def _utf8(data: bytes) -> str:
         raise Refused(str(error)) from None  # as sources.read_text does
 
 
-def _recorded(recorded: Recorded) -> None:
-    play(choose(recorded, propose(recorded), "some"), recorded.rate, RecordingPlan("some", {}, at_end="loop"), "some").read(16)
-
-
-def _comtrade(data: bytes) -> None:
-    cfg, _, dat = data.partition(_CUT)
-    _recorded(read_comtrade(cfg.decode("latin-1"), dat, "some.cfg"))
-
-
-def _stream(data: bytes) -> None:
-    left = bytearray(data)
-
-    def pull(count: int) -> bytes:
-        part = bytes(left[: min(count, 7)])
-        del left[: len(part)]
-        return part
-
-    stream = RawStream(pull)
-    while len(stream.read(5)):
-        pass
+def _supply(data: bytes) -> None:
+    if (plan := read_supply(_utf8(data), "some.toml")).recording is None:
+        assert np.isfinite(plan.build(40.0).read(16)).all()
 
 
 def _faults(data: bytes) -> None:
     try:
         rows = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise Refused(str(error)) from None
+        raise Refused(type(error).__name__) from None  # as _json of web.py does
     for row in rows if isinstance(rows, list) else ():
-        read_fault(row if isinstance(row, dict) else {}, 0)
+        fault = read_fault(row if isinstance(row, dict) else {}, 0)
+        json.dumps(fault_row(fault, 0), allow_nan=False)
+
+
+def _recorded(recorded: Recorded) -> None:
+    samples = choose(recorded, {}, "some")
+    source = play(samples, recorded.rate, RecordingPlan("some", {}, 1e3, at_end="loop"), "some")
+    assert MIN_RATE <= source.rate <= MAX_RATE, source.rate
+    block = source.read(16)
+    assert block.shape == (16, 6)
+    assert np.isfinite(block).all()
+
+
+def _comtrade(data: bytes) -> None:
+    cfg, _, dat = data.partition(valid.CUT)
+    _recorded(read_comtrade(cfg.decode("latin-1"), dat, "some.cfg"))
+
+
+def _raw(data: bytes) -> None:
+    form = sorted(RAW_FORMATS)[data[0] % len(RAW_FORMATS)] if data else "f32"
+    _recorded(read_raw(data[1:], 8000.0, form, f"some.{form}"))
+
+
+def _stream(data: bytes) -> None:
+    at = 0
+
+    def pull(count: int) -> bytes:
+        nonlocal at
+        part = data[at : at + min(count, 7)]
+        at += len(part)
+        return part
+
+    stream = RawStream(pull)
+    while len(stream.read(50)):
+        pass
 
 
 def _trace(data: bytes) -> None:
-    exchanges(trace.read(data[: trace.whole(data)]))
+    kept = trace.whole(data)
+    assert 0 <= kept <= len(data)
+    said = trace.read(data[:kept])
+    for form in trace.Form:
+        assert trace.read(trace.head(form) + trace.write(form, said)) == said, f"another trace as {form}"
+    recorded = exchanges(said)
+    for compared in replay(recorded, _Others(recorded), None, math.inf):
+        assert all(line.isprintable() for line in lines(compared)), list(lines(compared))
+
+
+class _Others:
+    """The other end of a line, which answers with the replies of a trace to other requests than they were to."""
+
+    def __init__(self, recorded: Sequence[Exchange]) -> None:
+        self._replies = [one.reply for one in (*recorded[2:], *recorded[:2])]
+
+    def exchange(self, unit: int, request: bytes) -> bytes:
+        return check_rtu_reply(unit, request, self._replies.pop(0))
+
+    def close(self) -> None:
+        """Nothing to close."""
 
 
 def _memory(data: bytes) -> None:
-    with contextlib.suppress(CountisError):
-        _loaded(_mended(data))
-    _loaded(data)
-
-
-def _mended(data: bytes) -> bytes:
-    """A memory whose pages have the right CRC whatever is in them, so that what stands behind it is reached."""
-    pages = [data[at : at + PAGE - 4] for at in range(0, 4 * PAGE, PAGE)]
-    return b"".join(page + crc32(page).to_bytes(4, "little") for page in pages) + data[4 * PAGE :]
-
-
-def _loaded(data: bytes) -> None:
     meter = Meter.load(data)
-    writes = [write for _, write in leftovers(data)] if meter.store.version > 1 else []
-    assert all(len(part) and 0 <= offset < len(data) for offset, part in writes)
-    meter.count(Measurement.of(meter.model, seconds=1.0, v=[230.0] * 3, i=[1.0] * 3, p=[200.0] * 3, q=[0.0] * 3))
-    meter.pdu(pdu.read_request(50780, 100))
+    try:
+        writes = [write for _, write in leftovers(data)] if meter.store.version == VERSION else []
+        assert all(part and 0 <= offset <= len(data) - len(part) for offset, part in writes)
+        meter.count(Measurement.of(meter.model, seconds=1.0, v=[230.0] * 3, i=[1.0] * 3, p=[200.0] * 3, q=[0.0] * 3))
+        meter.pdu(pdu.read_request(50780, 100))
+        json.dumps([event_rows(meter), meter.front.frame(0).text], allow_nan=False)
+        assert len(meter.writes()) < 1000
+    except CountisError as error:
+        raise AssertionError(f"could be read, but then: {error}") from None
 
 
-# the page
+@cache
+def _fresh() -> bytes:
+    return Meter(E44).save()
 
 
-def station() -> Station:
-    """A meter that nobody feeds."""
-    feeder = Feeder(Meter(E44, ct_primary=200), three_phase(230, 1.0), 1.0)
-    return Station(feeder, Desk(feeder), {}, "none")
-
-
-_STATION: Final = station()
-
-
-def _web(data: bytes) -> None:
-    """A request: a line of method and path, lines of headers, an empty one, the body."""
-    head, _, body = data.partition(b"\n\n")
-    first, *others = head.split(b"\n")
-    method, _, path = first.decode("utf-8", "replace").partition(" ")
-    pairs = [line.partition(b": ") for line in others]
-    headers = [(b"host", b"localhost"), *((name.lower(), value) for name, _, value in pairs)]
-    sent: list[Any] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {**_SCOPE, "type": "http", "method": method, "path": path, "raw_path": path.encode(), "headers": headers}
-    asyncio.run(Pages([_STATION], Runner([]), None).app(scope, receive, send))
-    status = sent[0]["status"]
-    assert status < 500 or status == 503, f"status {status}"
-    if status >= 400:
-        raise Refused(status)
+def _pages(data: bytes) -> None:
+    """A memory whose settings, integer row and records are the parts of a case, with CRCs that are right."""
+    stored, hot, ring = (*data.split(valid.CUT), b"", b"", b"")[:3]
+    whole = bytearray(_fresh())
+    for kind, payload in ((Page.SETTINGS, stored), (Page.HOT, hot)):
+        offset, written = page_write(kind, 1001, payload[: valid.PAYLOAD])
+        whole[offset : offset + PAGE] = written
+    for number in range(min(len(ring), 1600) // 16):
+        body, at = ring[16 * number : 16 * number + 12], 4 * PAGE + 16 * number
+        whole[at : at + 16] = body + crc32(number.to_bytes(8, "little") + body).to_bytes(4, "little")
+    _memory(bytes(whole))
 
 
 def _message(data: bytes) -> None:
+    """Messages of one viewer, a line each, as audience.py takes them: what web.py hides of its errors is seen here."""
+
     async def take() -> None:
-        with Audience(_STATION).seat() as viewer:
-            assert isinstance(viewer, Viewer)
+        audience = Audience(page._WATCHED)
+        with audience.seat() as viewer:
             try:
-                Audience(_STATION).take(viewer, data.decode("utf-8", "replace"))
-            except (ValueError, RecursionError) as error:  # what _take_keys of web.py closes the seat for
-                raise Refused(str(error)) from None
+                for text in data.decode("utf-8", "replace").split("\n")[1:]:
+                    audience.take(viewer, text)
+            except (ValueError, RecursionError) as error:
+                raise Refused("not JSON" if isinstance(error, json.JSONDecodeError) else str(error)[:120]) from None
+            finally:
+                audience._show_tick(20)
 
     asyncio.run(take())
 
 
-# what is valid
-
-
-def _waves() -> Any:
-    return np.round(three_phase(230, 1.0).read(64), 3)
-
-
-def _supplies() -> list[bytes]:
-    event = '[[event]]\nat = 1.5\nover = 0.2\nset = { "voltage.L1" = 161.0, frequency = 50.5, "tariff.volts" = 230 }\n'
-    load = '[[load]]\nname = "a"\nphase = "L2"\npower = 1200\npf = -0.8\nharmonics = { 3 = [0.1, 170] }\nprofile = "pv"\n'
-    wiring = '[wiring]\nmissing = ["L2"]\nct = ["L2", "L1", "L3"]\nreversed = ["L3"]\nneutral = "ok"\n'
-    front = "[front_end]\ngain = [1.01, 1, 1, 1, 1, 1]\nbits = 16\n"
-    recording = '[recording]\nfile = "a.cfg"\nchannels = { V1 = "VA" }\nfrom = 0.1\nto = 0.2\nat_end = "loop"\n'
-    burst = '[[load]]\ncurrent = 0.5\nfired = 90\n[[load]]\nphase = "L1"\ncurrent = 1\nburst = [2, 3]\ndirection = "export"\n'
-    first = "rate = 8000\n[voltage]\nL1 = 230.5\nharmonics = { 5 = [0.02, 180] }\n"
-    return [text.encode() for text in (first + load + event, first + burst + wiring, front + load, recording, event + load)]
-
-
-def _sites() -> list[bytes]:
-    meter = '[[line.meter]]\naddress = 7\nmodel = "E43"\nct = "200/5"\nserial_number = "2645123400042"\nsupply = "a.toml"\n'
-    fault = '[[line.meter.fault]]\nkind = "late"\nms = 300\nshare = 0.5\nat = 1.0\nfor = 60\n'
-    line = '[[line]]\ntarget = "pty"\nbaud = 9600\ncomset = "8E1"\nmetres = 1200\nterminated = false\nnoise = 0.001\n'
-    twice = line + "collide = true\n" + meter + meter + 'name = "other"\n'
-    return [(line + meter + fault + meter.replace("7", "8")).encode(), twice.encode()]
-
-
-def _traces() -> list[bytes]:
-    asked, told = rtu.frame(5, pdu.read_request(50520, 2)), rtu.frame(5, bytes.fromhex("0304 000059D8"))
-    said = [trace.Said(1_000_000 + k, port, way, frame) for k, (port, way, frame) in enumerate((
-        (trace.Port.RTU, trace.Direction.REQUEST, asked), (trace.Port.RTU, trace.Direction.REPLY, told),
-        (trace.Port.TCP, trace.Direction.REQUEST, asked), (trace.Port.TCP, trace.Direction.REPLY, told)))]  # fmt: skip
-    return [trace.head(form) + trace.write(form, said) for form in trace.Form]
-
-
-def _memories() -> list[bytes]:
-    meter = Meter(E44, demand_period=60, tariff_control="com")
-    for _ in range(10):
-        meter.count(Measurement.of(E44, seconds=30.0, v=[230.0] * 3, i=[1.0] * 3, p=[200.0, -90.0, 5.0], q=[9.0] * 3))
-    meter.apply([SetSetting("ct_primary", 250)])
-    whole = meter.save()
-    return [whole, whole[:100] + bytes(PAGE - 100) + whole[PAGE:]]
-
-
-def _requests() -> list[bytes]:
-    at, origin = "/api/meters/5", "origin: http://localhost\ncontent-type: application/json\n\n"
-    document = '{"voltage": {"L1": 231.0}, "load": [{"power": 1200, "pf": 0.9, "phase": "L1"}], "event": []}'
-    return [text.encode() for text in (
-        "GET /\n\n", "GET /static/page.js\n\n", "GET /api/meters\n\n", f"GET {at}\n\n", f"GET {at}/supply\n\n",
-        f"GET {at}/events\n\n",
-        f"PUT {at}/supply\n{origin}{document}", f"PUT {at}/seal\n{origin}" '{"sealed": true}',
-        f"PUT {at}/faults\n{origin}" '[{"kind": "late", "ms": 30, "for": 5}]', "GET /healthz\ncookie: countis_token=a\n\n",
-        f"PUT {at}/supply\norigin: http://localhost\n\n" "[[load]]\npower = 100\n")]  # fmt: skip
-
-
 PARSERS: Final[dict[str, Parser]] = {
-    "supply": Parser(_supply, _supplies),
-    "site": Parser(lambda data: read_site(_utf8(data), "some.toml"), _sites),
-    "faults": Parser(_faults, lambda: [json.dumps([{"kind": kind.value, "for": 5, "share": 0.5}]).encode() for kind in Kind]),
-    "COMTRADE": Parser(_comtrade, lambda: [_CUT.join(write_comtrade(_waves(), 8000.0, _NAMES, 50.0))]),
-    "CSV": Parser(lambda data: _recorded(read_csv(_utf8(data), 8e3, "a.csv")), lambda: [write_csv(_waves(), 8e3, _NAMES)]),
-    "WAV": Parser(lambda data: _recorded(read_wav(data, "some.wav")), lambda: [write_wav(_waves(), 8000.0)]),
-    "raw": Parser(lambda data: _recorded(read_raw(data, 8000.0, "s16", "some.s16")), lambda: [bytes(240), bytes(range(240))]),
-    "standard input": Parser(_stream, lambda: [write_wav(_waves(), 8000.0), _waves().astype("<f4").tobytes()]),
-    "trace": Parser(_trace, _traces),
-    "memory": Parser(_memory, _memories),
-    "web request": Parser(_web, _requests),
-    "WebSocket message": Parser(_message, lambda: [b'{"key": "SET", "down": true, "n": 1}', b'{"key":"UP","down":true,"n":7}']),
+    "supply": Parser(_supply, valid.supplies),
+    "site": Parser(lambda data: read_site(_utf8(data), "some.toml"), valid.sites),
+    "faults": Parser(_faults, valid.faults),
+    "COMTRADE": Parser(_comtrade, valid.comtrades),
+    "CSV": Parser(lambda data: _recorded(read_csv(_utf8(data), 8e3, "a.csv")), valid.csvs),
+    "WAV": Parser(lambda data: _recorded(read_wav(data, "some.wav")), valid.wavs),
+    "raw": Parser(_raw, valid.raws),
+    "standard input": Parser(_stream, valid.streams),
+    "trace": Parser(_trace, valid.traces),
+    "memory": Parser(_memory, lambda: [*valid.memories(), gzip.decompress(_OLD.read_bytes())]),
+    "pages of a memory": Parser(_pages, valid.payloads),
+    "web request": Parser(page.request, valid.requests),
+    "request with token": Parser(lambda data: page.request(data, valid.TOKEN), valid.known),
+    "viewer": Parser(page.viewing, valid.viewings),
+    "messages": Parser(_message, valid.viewings),
 }
 
 
-def play_cases(name: str, count: int, seed: int) -> tuple[int, int]:
-    """Play cases of one parser; return how many were taken and refused. AssertionError is a finding, with its bytes."""
-    parser, chance, taken = PARSERS[name], random.Random(f"{name} {seed}"), 0
-    seeds = parser.seeds()
+def outcome(name: str, data: bytes) -> str | None:
+    """Put a case to a parser; return what it was refused with, None where it was taken. What is raised is a finding."""
+    began, room, told = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, None
+    try:
+        PARSERS[name].read(data)
+    except (CountisError, Refused) as error:
+        told = str(error)
+    spent, more = time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - room
+    assert told is None or (told.isprintable() and len(told) < 2 * page.LONGEST), f"not one short line: {told!r:.300}"
+    assert spent < _SLOW, f"{spent:.1f} s"
+    assert more < _ROOM, f"{more} kB of memory"
+    assert "MemoryError" not in (told or ""), told  # which a library's wrapper may have taken for damage
+    return told
+
+
+def one_input(name: str, data: bytes) -> None:
+    """Put a case of atheris to a parser."""
+    outcome(name, bytes(data))
+
+
+def _hung(number: int, frame: object) -> None:
+    raise Hung(f"more than {2 * _SLOW:g} s")
+
+
+def play_cases(name: str, count: int, seed: int) -> tuple[int, int, str]:
+    """Play cases of a parser; return how many were taken, refused, and a digest of what was said. AssertionError: a finding."""
+    chance, taken, digest = random.Random(f"{name} {seed}"), 0, hashlib.sha256()
+    seeds = PARSERS[name].seeds()
     for data in seeds:
-        parser.read(data)
-    for number in range(count):
-        data, began = spoilt(chance, seeds), time.process_time()
-        try:
-            parser.read(data)
-            taken += 1
-        except (CountisError, Refused) as error:
-            if "\n" in str(error):
-                raise AssertionError(f"{name}, seed {seed}, case {number}: no one line: {error}: {data.hex()}") from None
-        except Exception as error:
-            raise AssertionError(f"{name}, seed {seed}, case {number}: {error!r}: {data.hex()}") from error
-        spent = time.process_time() - began
-        assert spent < _SLOW, f"{name}, seed {seed}, case {number}: {spent:.1f} s: {data.hex()}"
-    return taken, count - taken
+        with contextlib.suppress(CountisError, Refused):  # compiles what is compiled once
+            PARSERS[name].read(data)
+    before = signal.signal(signal.SIGVTALRM, _hung)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for number in range(count):
+                data = spoilt(chance, seeds)
+                signal.setitimer(signal.ITIMER_VIRTUAL, 2 * _SLOW)
+                try:
+                    told = outcome(name, data)
+                except (Exception, Hung) as error:
+                    raise AssertionError(f"{name}, seed {seed}, case {number}: {error!r:.400}: {data.hex()}") from error
+                taken += told is None
+                digest.update(f"{told}\n".encode())
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
+        signal.signal(signal.SIGVTALRM, before)
+    return taken, count - taken, digest.hexdigest()[:16]
 
 
-def main() -> None:
-    count, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1
+def run(name: str, count: int, seed: int) -> str:
+    """Play cases of a parser, let atheris search, and say how it went."""
+    began = time.monotonic()
+    taken, refused, digest = play_cases(name, count, seed)
+    rate = count / (time.monotonic() - began)
+    chance, seeds = random.Random(seed + 1), PARSERS[name].seeds()
+    cases = [*seeds, *(spoilt(chance, seeds) for _ in range(100))]
+    told = search(name, cases, min(_MOST_GUIDED, max(_FEWEST_GUIDED, count // _GUIDED_SHARE)), seed)
+    said = f"digest {digest}  {taken} taken  {refused} refused  {told}"
+    return f"{name:18}  seed {seed}  {count} cases  {rate:.0f} cases/s  {said}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print a line for each parser that is named, for all where none is."""
+    numbers = [int(word) for word in arguments if word.isdigit()]
+    names = [word for word in arguments if not word.isdigit()] or list(PARSERS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    for name in sys.argv[3:] or PARSERS:
-        began = time.monotonic()
+    found = 0
+    for name in names:
         try:
-            taken, refused = play_cases(name, count, seed)
+            print(run(name, numbers[0], numbers[1] if len(numbers) > 1 else 1), flush=True)
         except AssertionError as finding:
-            raise SystemExit(f"FOUND {finding}") from None
-        rate = count / (time.monotonic() - began)
-        print(f"{name:18} seed {seed}  {count} cases  {rate:.0f} cases/s  {taken} taken  {refused} refused", flush=True)
+            print(f"FOUND {finding}", file=sys.stderr)
+            found = 1
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from countis import E44, Measurement, Meter, SetSetting
@@ -29,6 +30,7 @@ from fuzz.frames import FEED, OPERATOR, RTU, SILENCE, TCP, Frames
 from fuzz.naive import GATEWAY, Effect, Expected, Line, Stream, crc, identified
 
 SECOND: Final = 1_000_000_000
+PORTS: Final = "ports"  # what atheris searches here; a parser's name in parsers.py
 GUIDED_SHARE, MOST_GUIDED = 20, 100_000  # one run of atheris to so many frames of the generator, and at most so many
 _MOVED: Final = [Layout.demand_id, Layout.demand_energy, Layout.demand_ns, Layout.demand_broken, Layout.demand_p,
                  Layout.demand_time, Layout.records, Layout.led_pending]  # fmt: skip
@@ -297,22 +299,28 @@ def seeded(count: int, seed: int) -> tuple[int, Stand]:
     return frames.count, stand
 
 
-def guided(runs: int, seed: int) -> str:
-    """Let atheris search in a process of its own, because its loop never returns; say how it went."""
+def search(target: str, cases: Sequence[bytes], runs: int, seed: int) -> str:
+    """Let atheris search from these cases on, in a process of its own because its loop never returns; say how it went."""
     if importlib.util.find_spec("atheris") is None:
         return "guided: no atheris here"
     with tempfile.TemporaryDirectory() as corpus:
-        frames = Frames(seed + 1)
-        for number in range(200):
+        for number, case in enumerate(cases):
             with open(f"{corpus}/{number}", "wb") as file:
-                file.write(frames.case())
-        command = [sys.executable, "-m", "fuzz.guided", f"-runs={runs}", f"-seed={seed}", "-max_len=600",
+                file.write(case)
+        longest = max(600, 2 * max(map(len, cases)))
+        command = [sys.executable, "-m", "fuzz.guided", target, f"-runs={runs}", f"-seed={seed}", f"-max_len={longest}",
                    f"-artifact_prefix={corpus}/", corpus]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
         raise Finding(f"atheris ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
     covered = re.findall(r"cov: (\d+)", done.stderr)
     return f"guided: {runs} runs, {covered[-1] if covered else 0} branches, nothing found"
+
+
+def guided(runs: int, seed: int) -> str:
+    """Let atheris search from 200 cases of the generator on."""
+    frames = Frames(seed + 1)
+    return search(PORTS, [frames.case() for _ in range(200)], runs, seed)
 
 
 def main(arguments: list[str]) -> int:

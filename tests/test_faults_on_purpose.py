@@ -89,6 +89,8 @@ def test_several_faults_hold_together() -> None:
 
 @pytest.mark.parametrize(("row", "told"), [
     ({}, "fault.kind: None is not possible (allowed: no_reply, late, "),
+    ({"kind": []}, "fault.kind: [] is not possible (allowed: no_reply, late, "),
+    ({"kind": {"late": 1}}, "fault.kind: {'late': 1} is not possible"),
     ({"kind": "slow"}, "fault.kind: 'slow' is not possible"),
     ({"kind": "late", "ms": -1}, "fault.ms: -1 is not possible (allowed: 0..60000)"),
     ({"kind": "late", "code": 1}, "fault.code: not of late (allowed: ms)"),

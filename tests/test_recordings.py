@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 from collections.abc import Callable
@@ -136,6 +137,7 @@ def test_a_recording_within_the_promise_is_left_alone() -> None:
         (lambda cfg, dat: (cfg, dat + b"x"), "1360 are announced"),
         (lambda cfg, dat: (cfg.replace("0,  1360", "0,  100000000"), dat), "100000000 are announced"),
         (lambda cfg, dat: (cfg.replace("88,24A, 64D", "4000000088,4000000024A, 64D"), dat), "allowed"),
+        (lambda cfg, dat: (cfg.replace("88,24A, 64D", "88,24A, 4000000000D"), dat), "4000000000 status channels"),
         (lambda cfg, dat: (cfg.replace("BINARY", "PARQUET"), dat), "allowed"),
         (lambda cfg, dat: ("", dat), "allowed: COMTRADE"),
         (lambda cfg, dat: ("nonsense\n\n\n", dat), "allowed: COMTRADE"),
@@ -311,6 +313,50 @@ def test_ascii_comtrade_on_the_primary_side() -> None:
     assert recorded.data[:, 1] == pytest.approx([0.25, -0.5, 0.0])  # 10, −20, 0 A × 5/200
     with pytest.raises(SupplyError, match="2 samples are there, 3 are announced"):
         read_comtrade(cfg, dat[:31], "x.cfg")
+
+
+def test_ascii_comtrade_without_its_values_is_not_made_room_for() -> None:
+    cfg = "a,b,1999\n3000,3000A,0D\n" + "1\n" * 3000 + "50\n1\n8000,2000\n,\n,\nASCII\n1\n"
+    with pytest.raises(SupplyError, match="lines with too few values"):
+        read_comtrade(cfg, b"1\n" * 2000, "x.cfg")
+
+
+def test_many_rates_are_not_looked_through_for_each_sample() -> None:
+    cfg = "a,b,1999\n1,1A,0D\n1,V1,,,V,1\n50\n30000\n" + "8000,0\n" * 29_999 + "8000,30000\n,\n,\nASCII\n1\n"
+    with pytest.raises(SupplyError, match="30000 sample rates") as error:
+        read_comtrade(cfg, b"1,1,1\n" * 30_000, "x.cfg")
+    assert len(str(error.value)) < 250
+
+
+@pytest.mark.parametrize(("text", "wrong"), [
+    ("a" * 200_000 + ",V1\n1,2\n1,2\n", "x:1: field larger"), ("t\n\n\n\n", "no samples"), ("t,V1\n \n\t\n", "no samples"),
+    ("t,V1\n-1e308,1\n1e308,1\n", "uneven"), ("x" * 9999 + ",\x1b[31m\n1,2\n1,2\n1,3\n", "no channel 'V9'"),
+])  # fmt: skip
+def test_a_csv_that_is_none_is_one_short_line(text: str, wrong: str) -> None:
+    with pytest.raises(SupplyError, match=wrong) as error:
+        choose(read_csv(text, 8000, "x"), {"V1": "V9"}, "x")
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 250
+
+
+@pytest.mark.parametrize("rate", [1000.0, 8000.0])
+def test_samples_too_large_to_be_scaled_are_told(rate: float) -> None:
+    with pytest.raises(SupplyError, match="too large"):
+        play(np.full((100, 6), 1e305), rate, RecordingPlan("x", {}, v_scale=1e6), "x")
+
+
+def test_a_head_that_never_ends_is_not_read_from_its_beginning_for_each_byte() -> None:
+    told = iter(b"RIFF\0\0\0\0WAVE" + b"junk\0\0\0\0" * 8000)
+    pulls = 0
+
+    def pull(count: int) -> bytes:
+        nonlocal pulls
+        pulls += 1
+        return bytes(itertools.islice(told, count))
+
+    with pytest.raises(SupplyError, match="ends before its samples"):
+        RawStream(pull)
+    assert pulls < 30
 
 
 @pytest.mark.parametrize("rate", ["inf", "5e-324", "0", "nan", "-8000", "1e12"])

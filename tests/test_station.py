@@ -59,6 +59,28 @@ def ask(station: Station, method: str, path: str, body: str = "", content_type: 
     return sent[0]["status"], b"".join(part.get("body", b"") for part in sent).decode()
 
 
+# what is asked
+
+
+@pytest.mark.parametrize("change", ["frequency = inf", "frequency = 1979-05-27", "noise = " + "[" * 400 + "]" * 400])
+def test_a_supply_that_a_page_cannot_be_told_is_refused(station: Station, change: str) -> None:
+    text = f"[[event]]\nat = 1\nfor = 0\nset = {{ {change} }}\n"  # never in force
+    status, said = ask(station, "PUT", f"{AT}/supply", text)
+    assert (status, said.count("\n")) == (400, 1) or (status == 200 and json.loads(said)["name"] == "scenario")
+
+
+def test_a_body_that_would_cost_seconds_or_gigabytes_is_refused(station: Station) -> None:
+    loads = "load = [" + "{ current = 1 }, " * 2700 + "]\n" + "".join(f"[[event]]\nat = {k}\nset = {{}}\n" for k in range(600))
+    for text, wrong in (("a" + ".a" * 32_000 + " = 1\n", "nested too deeply"), (loads, "up to 64")):
+        status, said = ask(station, "PUT", f"{AT}/supply", text)
+        assert (status, wrong in said) == (400, True)
+
+
+def test_a_refusal_is_one_line_of_text_whatever_was_asked(station: Station) -> None:
+    status, said = ask(station, "GET", "/api/meters/\x1b[1m\x00\x85k/supply")
+    assert (status, said) == (404, "no meter at address ?[1m? k\n")
+
+
 # who may
 
 

@@ -77,10 +77,10 @@ def read_fault(row: Mapping[str, Any], now: int = 0) -> Fault:
     if unknown:
         key = "".join(ch if ch.isprintable() else "?" for ch in str(unknown[0])[:40])
         raise SettingError(f"fault.{key}: unknown key (allowed: {', '.join(_KEYS)})")
-    kinds = {kind.value: kind for kind in Kind}
-    if row.get("kind") not in kinds:
-        raise SettingError(f"fault.kind: {reprlib.repr(row.get('kind'))} is not possible (allowed: {', '.join(kinds)})")
-    kind = kinds[row["kind"]]
+    kind = next((kind for kind in Kind if kind.value == row.get("kind")), None)  # which may be a list or a table
+    if kind is None:
+        allowed = ", ".join(kind.value for kind in Kind)
+        raise SettingError(f"fault.kind: {reprlib.repr(row.get('kind'))} is not possible (allowed: {allowed})")
     name, default, low, high = AMOUNTS.get(kind, ("", 0.0, 0.0, 0.0))
     for key in dict.fromkeys(other for other, *_ in AMOUNTS.values()):
         if key in row and key != name:

@@ -9,10 +9,12 @@ import re
 import reprlib
 import tomllib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from countis.errors import CountisError, SupplyError
 
+_MANY_PARTS: Final = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){50}""")  # of a dotted key
+_LONG_NUMBER: Final = re.compile(r"\b0[xob][\dA-Fa-f_]{1000}")  # which Python reads, but cannot say
 Row = tuple[Any, Callable[[Any], Any], str]  # default, reader (ValueError, TypeError, KeyError: not possible), what is allowed
 
 
@@ -21,12 +23,20 @@ class Reader:
 
     def __init__(self, text: str, name: str, error: type[CountisError] = SupplyError) -> None:
         self.name, self.lines, self._error = name, text.split("\n"), error
+        many = _MANY_PARTS.search(text)
+        if many is not None:  # which costs time and memory by the square of its length
+            line = text.count("\n", 0, many.start()) + 1
+            raise self._error(f"{name}:{line}: nested too deeply (allowed: TOML)")
+        long = _LONG_NUMBER.search(text)
+        if long is not None:
+            line = text.count("\n", 0, long.start()) + 1
+            raise self._error(f"{name}:{line}: a number of 1000 digits and more (allowed: TOML)")
         try:
             self.document: dict[str, Any] = tomllib.loads(text)
         except ValueError as error:  # of TOML, or of a number too long to be one
             found = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", str(error))
-            line = found.group(1) if found and found.group(1) else str(len(self.lines))
-            raise self._error(f"{name}:{line}: {str(error).split(' (at')[0]} (allowed: TOML)") from None
+            place = found.group(1) if found and found.group(1) else str(len(self.lines))
+            raise self._error(f"{name}:{place}: {plain(str(error).split(' (at')[0], 200)} (allowed: TOML)") from None
         except RecursionError:
             raise self._error(f"{name}:1: nested too deeply (allowed: TOML)") from None
 
@@ -48,7 +58,7 @@ class Reader:
         return at
 
     def fail(self, table: str, index: int, key: str, wrong: str, allowed: str) -> CountisError:
-        path = f"{table}.{key}" if table else key
+        path = f"{table}.{plain(key)}" if table else plain(key)
         told = f"{self.name}:{self.line_of(table, index, key)}: {path}: {wrong} (allowed: {allowed})"
         return self._error("".join(ch if ch.isprintable() else "?" for ch in told))
 
@@ -74,6 +84,12 @@ class Reader:
 def short(value: Any) -> str:
     """Return a value as text of bounded length, on one line."""
     return reprlib.repr(value).replace("\n", " ")
+
+
+def plain(text: str, most: int = 60) -> str:
+    """Return what somebody wrote as text of bounded length on one line."""
+    shown = text if len(text) <= most else f"{text[: most - 1]}…"
+    return "".join(ch if ch.isprintable() else "?" for ch in shown)
 
 
 def number(low: float, high: float) -> Callable[[Any], float]:

@@ -22,6 +22,7 @@ from starlette.websockets import WebSocket
 COOKIE: Final = "countis_token"
 MAX_BODY: Final = 65_536
 CHANGES_PER_SECOND: Final = 20
+_LONGEST: Final = 900  # characters of a refusal
 _READING: Final = ("GET", "HEAD", "OPTIONS")
 _OPEN: Final = ("/login", "/healthz", "/readyz", "/static/page.css")
 _HEADERS: Final = {
@@ -150,4 +151,5 @@ def matches(token: str | None, given: str) -> bool:
 
 def line(text: str, status: int) -> Response:
     """Return a refusal: one line of text."""
-    return PlainTextResponse(" ".join(text.split()) + "\n", status, headers=_HEADERS)
+    told = "".join(ch if ch.isprintable() else "?" for ch in " ".join(text.split())[:_LONGEST])
+    return PlainTextResponse(told + "\n", status, headers=_HEADERS)

@@ -62,6 +62,18 @@ def _inline(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
+def _written(document: Mapping[str, Any]) -> str:
+    """Write a supply as TOML; SupplyError where it cannot be."""
+    try:
+        text = toml(document)
+        text.encode()
+    except SupplyError:
+        raise
+    except (ValueError, TypeError, RecursionError):
+        raise SupplyError(f"{_NAME}: not to be written as TOML (allowed: finite numbers, text, lists, tables)") from None
+    return text
+
+
 class Station:
     """A meter's feeder and desk; `supply` is the document it is fed from, None for a recording; `name` of the meter."""
 
@@ -175,27 +187,18 @@ class Station:
 
     def wire(self, document: dict[str, Any], name: str) -> None:
         """Feed the meter from another supply; SupplyError in one line where it cannot be."""
-        try:
-            text = toml(document)
-            text.encode()
-        except SupplyError:
-            raise
-        except (ValueError, TypeError, RecursionError):
-            raise SupplyError(f"{_NAME}: not to be written as TOML (allowed: finite numbers, text, lists, tables)") from None
-        self._wire(document, read_supply(text, _NAME, _MOST_STATES), name)
+        self._wire(document, read_supply(_written(document), _NAME, _MOST_STATES, _MOST_LOADS), name)
 
     def wire_text(self, text: str, name: str) -> None:
         """Feed the meter from a supply file; SupplyError names line and key."""
-        plan = read_supply(text, name, _MOST_STATES)
+        plan = read_supply(text, name, _MOST_STATES, _MOST_LOADS)
         document = tomllib.loads(text)
-        toml(document)  # what a page cannot be told is not taken
+        _written(document)  # what a page cannot be told is not taken
         self._wire(document, plan, name)
 
     def _wire(self, document: dict[str, Any], plan: SupplyPlan, name: str) -> None:
         if plan.recording is not None:
             raise SupplyError("recording: not from a page (allowed: voltages and loads; countis run --recording)")
-        if len(document.get("load", [])) > _MOST_LOADS:
-            raise SupplyError(f"load: {len(document['load'])} of them (allowed: up to {_MOST_LOADS})")
         with self.feeder.lock:
             ratio, midnight = self.meter.ratio, self.meter.clock % 86400
         self.feeder.change(plan.build(ratio, midnight))

@@ -13,6 +13,7 @@ from comtrade import Cfg, Comtrade
 
 from countis.errors import SupplyError
 from countis.supply.formats import Channel, Recorded, Samples
+from countis.toml_reader import plain, short
 
 _UNITS: Final = {"V": ("V", 1.0), "KV": ("V", 1e3), "MV": ("V", 1e-3), "A": ("A", 1.0), "KA": ("A", 1e3), "MA": ("A", 1e-3)}
 _PHASES: Final = {"A": "A", "B": "B", "C": "C", "L1": "A", "L2": "B", "L3": "C", "R": "A", "S": "B", "T": "C", "1": "A",
@@ -25,6 +26,7 @@ _MOST_CHANNELS: Final = 10_000
 def read_comtrade(cfg: str, dat: bytes, name: str) -> Recorded:
     """Read a recording; analog channels become V and A on the secondary side."""
     try:
+        _check_counts(cfg, name)
         head = Cfg(ignore_warnings=True)
         head.read(cfg)
         _check_size(head, dat, name)
@@ -36,9 +38,15 @@ def read_comtrade(cfg: str, dat: bytes, name: str) -> Recorded:
         raise
     except Exception as error:  # the library raises whatever the broken file provokes
         told = " ".join(str(error).split()) or type(error).__name__
-        raise SupplyError(f"{name}: {told[:120]} (allowed: {_ALLOWED})") from None
+        raise SupplyError(f"{name}: {plain(told, 120)} (allowed: {_ALLOWED})") from None
     if data.ndim != 2 or len(data) < 2:
         raise SupplyError(f"{name}: {len(times)} samples (allowed: two and more, with analog channels)")
+    with np.errstate(over="ignore", invalid="ignore"):  # what is no number is found by whoever chooses its channel
+        return _on_the_secondary(head, record, data, times, name)
+
+
+def _on_the_secondary(head: Cfg, record: Comtrade, data: Samples, times: Samples, name: str) -> Recorded:
+    """Return analog channels in V and A, with the skew of their sampling taken out."""
     channels, scales = [], []
     for column, analog in enumerate(record.cfg.analog_channels):
         if analog.skew:  # taken so many µs late; brought back in a straight line between samples
@@ -47,40 +55,53 @@ def read_comtrade(cfg: str, dat: bytes, name: str) -> Recorded:
         primary = analog.pors.strip().upper() == "P" and unit and analog.primary and analog.secondary
         scales.append(scale * (analog.secondary / analog.primary if primary else 1.0))
         channels.append(Channel(analog.name.strip(), unit, _PHASES.get(analog.ph.strip().upper(), "")))
-    return Recorded(f"COMTRADE {head.rev_year} {head.ft}", _rate(head, times, name), tuple(channels), data * np.array(scales))
+    kind = f"COMTRADE {plain(head.rev_year, 10)} {head.ft}"
+    return Recorded(kind, _rate(head, times, name), tuple(channels), data * np.array(scales))
+
+
+def _check_counts(cfg: str, name: str) -> None:
+    """Compare the channels that are claimed with what is possible: the library makes room for them at once."""
+    cells = [cell.strip() for cell in "".join(cfg.split("\n", 2)[1:2]).split(",")]
+    analog, status = (int(cell[:-1]) if cell else 0 for cell in (*cells[1:3], "", "")[:2])
+    if max(analog, status) > _MOST_CHANNELS:
+        told = f"{short(analog)} analog, {short(status)} status channels"
+        raise SupplyError(f"{name}: {told} (allowed: 1..{_MOST_CHANNELS})")
 
 
 def _check_size(head: Cfg, dat: bytes, name: str) -> None:
     """Compare the samples that are claimed with the bytes that are there."""
-    claimed = int(head.sample_rates[-1][1]) if head.sample_rates else 0
-    if not 1 <= head.analog_count <= _MOST_CHANNELS or not 0 <= head.status_count <= _MOST_CHANNELS:
-        raise SupplyError(
-            f"{name}: {head.analog_count} analog, {head.status_count} status channels (allowed: 1..{_MOST_CHANNELS})"
-        )
+    if head.analog_count < 1 or head.status_count < 0:
+        told = f"{head.analog_count} analog, {head.status_count} status channels"
+        raise SupplyError(f"{name}: {told} (allowed: 1..{_MOST_CHANNELS})")
+    if len(head.sample_rates) != 1:  # the library looks through all of them for each sample
+        told = f"{len(head.sample_rates)} sample rates"
+        raise SupplyError(f"{name}: {told} (allowed: one rate, or even time stamps)")
+    claimed = int(head.sample_rates[0][1])
     form = head.ft.upper()
     if form not in (*_WIDTHS, "ASCII"):
-        raise SupplyError(f"{name}: data file of type {head.ft!r} (allowed: ASCII, {', '.join(_WIDTHS)})")
+        raise SupplyError(f"{name}: data file of type {short(head.ft)} (allowed: ASCII, {', '.join(_WIDTHS)})")
     if form in _WIDTHS:
         size = 8 + _WIDTHS[form] * head.analog_count + 2 * -(-head.status_count // 16)
         there, rest = divmod(len(dat), size)
     else:
         there, rest = len([line for line in dat.splitlines() if line.strip(b" \x1a")]), 0
+        if dat.count(b",") < there * (1 + head.analog_count + head.status_count):
+            raise SupplyError(f"{name}: lines with too few values (allowed: number, time and all channels)")
     if claimed < 1 or there != claimed or rest:
-        raise SupplyError(f"{name}: {there} samples are there, {claimed} are announced (allowed: a whole recording)")
+        raise SupplyError(f"{name}: {there} samples are there, {short(claimed)} are announced (allowed: a whole recording)")
 
 
 def _rate(head: Cfg, times: Samples, name: str) -> float:
     """Return the one rate of a recording: as declared, or by its time stamps where it declares none."""
-    rates = [float(rate) for rate, _ in head.sample_rates]
-    if rates == [0.0]:
+    rate = float(head.sample_rates[0][0])
+    if rate == 0.0:
         steps = np.diff(times)
         mean = float(times[-1] - times[0]) / len(steps)
         if mean > 0.0 and bool((np.abs(steps - mean) < 0.5 * mean).all()):
             return round(1.0 / mean, 3)
-    if len(rates) != 1 or not rates[0] > 0.0:
-        told = ", ".join(f"{rate:g}" for rate in rates) or "none"
-        raise SupplyError(f"{name}: sample rate {told} (allowed: one rate, or even time stamps)")
-    return rates[0]
+    if not rate > 0.0:
+        raise SupplyError(f"{name}: sample rate {rate:g} (allowed: one rate, or even time stamps)")
+    return rate
 
 
 def write_comtrade(samples: Samples, rate: float, names: Sequence[str], frequency: float) -> tuple[bytes, bytes]:

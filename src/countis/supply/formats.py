@@ -145,7 +145,12 @@ def read_csv(text: str, rate: float, name: str) -> Recorded:
     if len(lines) < 3:
         raise SupplyError(f"{name}: {len(lines)} lines (allowed: a head of names and samples)")
     separator = max(",;\t", key=lines[0].count)
-    names = [cell.strip() for cell in next(csv.reader([lines[0]], delimiter=separator))]
+    try:
+        names = [cell.strip() for cell in next(csv.reader([lines[0]], delimiter=separator))]
+    except csv.Error as error:
+        raise SupplyError(f"{name}:1: {error} (allowed: a head of names)") from None
+    if not any(line.strip() for line in text.split("\n")[1:]):
+        raise SupplyError(f"{name}: no samples (allowed: a head of names and samples)")
     try:
         data = np.loadtxt(io.StringIO(text), delimiter=separator, skiprows=1, ndmin=2, comments=None)
     except ValueError:
@@ -180,9 +185,11 @@ def _rate_of(times: Samples, name: str) -> float:
     """Return the rate of even time stamps in seconds."""
     if not np.isfinite(times).all():
         raise SupplyError(f"{name}: a time stamp is not a number (allowed: one rate)")
-    steps = np.diff(times)
-    mean = float(times[-1] - times[0]) / max(1, len(steps))
-    if not mean > 0.0 or bool((np.abs(steps - mean) > 0.5 * mean).any()):
+    with np.errstate(over="ignore", invalid="ignore"):  # what that makes is uneven too
+        steps = np.diff(times)
+        mean = float(times[-1] - times[0]) / max(1, len(steps))
+        apart = np.abs(steps - mean)
+    if not mean > 0.0 or not bool((apart <= 0.5 * mean).all()):
         raise SupplyError(f"{name}: time stamps are uneven (allowed: one rate)")
     return float(f"{1.0 / max(mean, 1e-300):.9g}")
 

@@ -15,6 +15,7 @@ from countis.models import MAX_RATE, MIN_RATE, PROMISED_RATE
 from countis.settings import CHANNELS
 from countis.supply.formats import RAW_FORMATS, Channel, Recorded, Samples, decode, wav_head
 from countis.supply.toml_file import RecordingPlan
+from countis.toml_reader import plain, short
 
 _REACH: Final = 32  # samples of the slower rate on each side that a resampled one is made of
 _MOST_UP, _MOST_DOWN = 64, 8  # 50 to 400 000 samples per second
@@ -45,7 +46,7 @@ def choose(recorded: Recorded, wanted: Mapping[str, str], name: str) -> Samples:
     chosen = {**propose(recorded), **wanted}
     for symbol, channel in wanted.items():
         if channel not in names:
-            raise SupplyError(f"{name}: no channel {channel!r} for {symbol} (allowed: {_listed(recorded.channels)})")
+            raise SupplyError(f"{name}: no channel {short(channel)} for {symbol} (allowed: {_listed(recorded.channels)})")
     if not any(symbol in chosen for symbol in CHANNELS[:3]):
         raise SupplyError(f"{name}: no voltage found (allowed: channels = {{ V1 = … }} with {_listed(recorded.channels)})")
     samples = np.zeros((len(recorded.data), 6))
@@ -59,8 +60,8 @@ def choose(recorded: Recorded, wanted: Mapping[str, str], name: str) -> Samples:
 
 
 def _listed(channels: tuple[Channel, ...]) -> str:
-    names = [channel.name for channel in channels]
-    return ", ".join(names[:24]) + (", …" if len(names) > 24 else "")
+    names = [plain(channel.name) for channel in channels]
+    return plain(", ".join(names[:24]) + (", …" if len(names) > 24 else ""), 400)
 
 
 class Recording:
@@ -98,8 +99,11 @@ def play(samples: Samples, rate: float, plan: RecordingPlan, name: str, tariff_v
     if first >= last or last > len(samples):
         end = "the end" if plan.end is None else f"{plan.end:g} s"
         raise SupplyError(f"{name}: from {plan.start:g} s to {end} (allowed: 0..{len(samples) / rate:g} s)")
-    part = np.ascontiguousarray(samples[first:last] * np.array([plan.v_scale] * 3 + [plan.i_scale] * 3))
-    part, rate = resample(part, rate, plan.at_end == "loop")
+    with np.errstate(over="ignore", invalid="ignore"):
+        part = np.ascontiguousarray(samples[first:last] * np.array([plan.v_scale] * 3 + [plan.i_scale] * 3))
+        part, rate = resample(part, rate, plan.at_end == "loop")
+    if not np.isfinite(part).all():
+        raise SupplyError(f"{name}: samples too large to be scaled (allowed: finite volts and amperes)")
     if not MIN_RATE <= rate <= MAX_RATE:
         raise SupplyError(f"{name}: {rate:g} samples per second (allowed: 50..{_MOST_DOWN * MAX_RATE})")
     return Recording(part, rate, plan.at_end, tariff_volts)
@@ -166,11 +170,12 @@ class RawStream:
     def _open(self) -> None:
         """Look at the first bytes: a WAV says what it is."""
         self._fill(4)
-        head = None
+        head, more = None, True
         while self._pending[:4] == b"RIFF" and head is None:
-            head = wav_head(self._pending, _STREAM) if len(self._pending) >= 12 else None
-            if head is None and (len(self._pending) > _HEAD_LIMIT or not self._fill(len(self._pending) + 1)):
+            if not more or len(self._pending) > _HEAD_LIMIT:
                 raise SupplyError(f"{_STREAM}: ends before its samples (allowed: a whole WAV)")
+            more = self._fill(max(12, 2 * len(self._pending)))  # twice as much: each look begins at its first byte
+            head = wav_head(self._pending, _STREAM) if len(self._pending) >= 12 else None
         if head is not None:
             self.rate, self._form, self._channels = head.rate, head.form, head.channels
             self._pending = self._pending[head.start :]
@@ -202,5 +207,6 @@ class RawStream:
         samples = np.zeros((len(block), 6))
         places = _SMALL.get(self._channels, range(min(6, self._channels)))
         samples[:, list(places)] = block[:, : len(places)]
-        samples *= self._scale
+        with np.errstate(over="ignore", invalid="ignore"):  # the meter takes finite ones only
+            samples *= self._scale
         return samples

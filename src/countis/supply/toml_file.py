@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import cos, floor, radians
@@ -19,11 +20,12 @@ from countis.supply.network import PHASES, FrontEnd, Harmonics, Load, Network, S
 from countis.supply.profiles import PROFILES, Points
 from countis.supply.source import Supply
 from countis.supply.synthesis import PIECE
-from countis.toml_reader import Reader, Row, number, one_of, short, text, whole
+from countis.toml_reader import Reader, Row, number, one_of, plain, short, text, whole
 
 AT_END: Final = ("stop", "loop", "off")
 _RAMP_STEPS: Final = 2000
-_MOST_STATES: Final = 100_000
+_MOST_STATES, _MOST_LOADS = 100_000, 1000
+_MOST_IN_ALL: Final = 1_000_000  # loads of all states together
 _NO_VOLTS: Final = 1e-3  # V, below which a load of constant power takes nothing
 
 
@@ -83,9 +85,22 @@ def _pair(value: Any) -> bool:
     return True
 
 
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError
+    return value
+
+
+def _changes(value: Any) -> dict[str, Any]:
+    """Read what an event sets; the page is told all of it, also what is never in force."""
+    changes = _table(value)
+    json.dumps(changes, allow_nan=False)
+    return changes
+
+
 def _harmonics(value: Any) -> Harmonics:
     order, ratio, degrees = whole(2, 40), number(0.0, 10.0), number(-360.0, 360.0)
-    read = {order(int(key)): (ratio(pair[0]), degrees(pair[1])) for key, pair in dict(value).items() if _pair(pair)}
+    read = {order(int(key)): (ratio(pair[0]), degrees(pair[1])) for key, pair in _table(value).items() if _pair(pair)}
     if len(read) != len(value):  # 5 and 05 are one
         raise ValueError
     return read
@@ -197,7 +212,7 @@ _EVENT: Final[dict[str, Row]] = {
     "at": (None, number(0.0, 1e9), "seconds from 0 on"),
     "for": (None, number(0.0, 1e9), "seconds, or nothing for good"),
     "over": (0.0, number(0.0, 1e6), "seconds that a ramp takes"),
-    "set": (None, lambda value: dict(value), '{ "voltage.L1" = 161.0, … }'),
+    "set": (None, _changes, '{ "voltage.L1" = 161.0, … }'),
 }
 _RECORDING: Final[dict[str, Row]] = {
     "file": (None, text, "a file"),
@@ -210,18 +225,21 @@ _RECORDING: Final[dict[str, Row]] = {
 }
 
 
-def read_supply(content: str, name: str, most_states: int = _MOST_STATES) -> SupplyPlan:
+def read_supply(content: str, name: str, most_states: int = _MOST_STATES, most_loads: int = _MOST_LOADS) -> SupplyPlan:
     """Read a supply file; SupplyError with file, line, key and what is allowed."""
     reader = Reader(content, name)
     top = reader.table(reader.document, "", 0, _TOP)
     for key in ("load", "event"):
         if not isinstance(top[key], list):
             raise reader.fail("", 0, key, "not a list of tables", f"[[{key}]]")
+    if len(top["load"]) > most_loads:
+        raise reader.fail("", 0, "load", f"{len(top['load'])} of them", f"up to {most_loads}")
     recording = _recording(reader, top["recording"]) if "recording" in reader.document else None
     beside = [key for key in ("voltage", "load", "wiring", "front_end", "event", "noise") if key in reader.document]
     if recording is not None and beside:
         raise reader.fail("", 0, beside[0], "beside a recording", "[recording] instead of voltage and load")
     first = _state(reader, reader.document, top["rate"])
+    most_states = min(most_states, _MOST_IN_ALL // max(1, len(top["load"])))
     states = ((0.0, first), *_later_states(reader, top["event"], top["rate"], most_states))
     return SupplyPlan(top["rate"], top["seed"], states, recording)
 
@@ -313,8 +331,8 @@ def _later_states(reader: Reader, values: list[Any], rate: float, most: int) -> 
     for event in events:
         step = event.step(rate)
         times |= {event.at + k * step for k in range(int(event.over / step))} | {event.at + event.over}
-    if len(times) > most:
-        raise SupplyError(f"{reader.name}: {len(times)} changes (allowed: up to {most})")
+        if len(times) > most:
+            raise SupplyError(f"{reader.name}: {len(times)} changes and more (allowed: up to {most})")
     return [(time, _state_at(reader, events, time, rate)) for time in sorted(times)]
 
 
@@ -343,14 +361,15 @@ def _set(reader: Reader, event: _Event, document: dict[str, Any], path: str, val
         loads = document.get("load", [])
         names = [str(load.get("name", n)) if isinstance(load, dict) else "" for n, load in enumerate(loads, 1)]
         if tables[1] not in names:
-            raise reader.fail("event", event.index, "set", f"no load {tables[1]!r}", ", ".join(names) or "a load first")
+            allowed = plain(", ".join(names), 200) or "a load first"
+            raise reader.fail("event", event.index, "set", f"no load {short(tables[1])}", allowed)
         place, rows = loads[names.index(tables[1])], _LOAD
     elif len(tables) == 1 and tables[0] in _TABLES[:-1]:
         place = document.setdefault(tables[0], {})
         rows = {"voltage": _VOLTAGE, "wiring": _WIRING, "front_end": _FRONT_END, "tariff": _TARIFF}[tables[0]]
     if (tables and place is document) or key not in rows or (not tables and key not in ("frequency", "noise")):
         allowed = "frequency, noise, voltage.…, load.NAME.…, wiring.…, front_end.…, tariff.volts"
-        raise reader.fail("event", event.index, "set", f"nothing to set at {path!r}", allowed)
+        raise reader.fail("event", event.index, "set", f"nothing to set at {short(path)}", allowed)
     before = place.get(key, rows[key][0])
     if share < 1.0:
         try:
