@@ -36,7 +36,7 @@ from countis.errors import CountisError
 from countis.faults import fault_row, read_fault
 from countis.host.audience import Audience
 from countis.host.console import event_rows
-from countis.memory import PAGE, VERSION, Page, leftovers, page_write
+from countis.memory import PAGE, VERSION, Page, leftovers, page_write, read
 from countis.modbus import pdu, trace
 from countis.models import MAX_RATE, MIN_RATE
 from countis.site.line import check_rtu_reply
@@ -209,6 +209,13 @@ class _Others:
 
 
 def _memory(data: bytes) -> None:
+    held, row = read(data), read(data).row.tobytes()
+    for page_number, kind in enumerate(Page):  # what was read is that of a copy whose CRC is right, else it is told as lost
+        copies = [data[at : at + PAGE] for at in range(2 * PAGE * page_number, 2 * PAGE * (page_number + 1), PAGE)]
+        whole = [copy for copy in copies if crc32(copy[:-4]) == int.from_bytes(copy[-4:], "little")]
+        rows = [copy[valid.HEAD :][: int.from_bytes(copy[valid.HEAD - 4 : valid.HEAD], "little")] for copy in whole]
+        assert kind in held.lost or whole, f"{kind.name} of a damaged copy"
+        assert kind in held.lost or kind is not Page.HOT or any(map(row.startswith, rows)), "another row"
     meter = Meter.load(data)
     try:
         writes = [write for _, write in leftovers(data)] if meter.store.version == VERSION else []
@@ -269,6 +276,7 @@ PARSERS: Final[dict[str, Parser]] = {
     "memory": Parser(_memory, lambda: [*valid.memories(), gzip.decompress(_OLD.read_bytes())]),
     "pages of a memory": Parser(_pages, valid.payloads),
     "web request": Parser(page.request, valid.requests),
+    "supply of a page": Parser(lambda data: page.request(valid.WIRE + data), valid.documents),
     "request with token": Parser(lambda data: page.request(data, valid.TOKEN), valid.known),
     "viewer": Parser(page.viewing, valid.viewings),
     "messages": Parser(_message, valid.viewings),

@@ -18,6 +18,7 @@ from countis.supply.formats import write_csv, write_wav
 
 CUT: Final = b"\n--\n"  # between the parts of one case
 TOKEN: Final = "a-b"
+WIRE: Final = b"PUT /api/meters/5/supply\norigin: http://localhost\ncontent-type: application/json\n\n"
 HEAD, PAYLOAD = 20, PAGE - 24  # of a page: bytes before its payload, and the longest one
 NAMES: Final = ("V1", "V2", "V3", "I1", "I2", "I3")
 
@@ -151,6 +152,16 @@ def requests() -> list[bytes]:
         f"PUT {at}/supply\norigin: http://localhost\n\n"
         "[[load]]\npower = 100\n[[event]]\nat = 1\nfor = 0\nset = { noise = 0 }")
     ]  # fmt: skip
+
+
+def documents() -> list[bytes]:
+    """Supplies as a page writes them, behind the head of `WIRE`."""
+    load = {"name": "a", "power": 1200, "pf": 0.9, "phase": "L1", "profile": [[0, 1.0], [12, 0.5]]}
+    event = {"at": 1, "over": 0.5, "set": {"voltage.L1": 161.0, "load.a.power": 3000}}
+    front = {"bits": 16, "gain": [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]}
+    made = ({"voltage": {"L1": 231.0, "harmonics": {"5": [0.02, 180]}}, "load": [load], "event": [event]},
+            {"frequency": 50.5, "front_end": front, "wiring": {"missing": ["L2"], "neutral": "lost"}})  # fmt: skip
+    return [json.dumps(document).encode() for document in made]
 
 
 def known() -> list[bytes]:

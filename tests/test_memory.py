@@ -245,7 +245,7 @@ def test_settings_that_cannot_be_are_refused(wrong: str) -> None:
 @pytest.mark.parametrize(("column", "value"), [
     (Layout.tariff, 0), (Layout.tariff, 5), (Layout.tariff, 1 << 48), (Layout.tariff_input, 3), (Layout.running.start, 2),
     (Layout.counters.start, -1), (Layout.records, 1 << 41), (Layout.events, -1), (Layout.net_ea, (1 << 63) - 1),
-    (Layout.time, -5),
+    (Layout.time, -5), (Layout.pulse_pending, 1 << 40), (Layout.led_pending, -1),
 ])  # fmt: skip
 def test_a_row_that_no_meter_has_is_refused_whatever_its_crc(column: int, value: int) -> None:
     meter = lived()

@@ -165,8 +165,9 @@ def _read_settings(payload: bytes) -> tuple[Model, dict[str, Value], Calibration
         settings = {**FACTORY, **{symbol: setting(symbol).check(v) for symbol, v in stored["settings"].items()}}
         constants = {name: tuple(map(float, values)) for name, values in stored["calibration"].items()}
         return MODELS[stored["model"]], settings, Calibration(**constants).checked()
-    except (ValueError, KeyError, TypeError, AttributeError, CountisError) as error:
-        raise MemoryImageError(f"settings page: {error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, CountisError) as error:
+        told = "".join(ch if ch.isprintable() else "?" for ch in str(error)[:200])
+        raise MemoryImageError(f"settings page: {told}") from None
 
 
 def _read_row(payload: bytes, version: int) -> Ints:

@@ -84,14 +84,15 @@ def new_row(meters: tuple[int, ...] = ()) -> Ints:
 
 _COUNTS: Final = np.r_[Layout.counters, Layout.hours, Layout.time, Layout.records, Layout.events, Layout.pulses, Layout.flashes]
 _MOST: Final = (1 << 63) - (1 << 58)  # µWh: a thousand years at 1 MW
-_WRITTEN: Final = [Layout.records, Layout.events]
+_PENDING: Final = [Layout.pulse_pending, Layout.led_pending, Layout.records, Layout.events]
 
 
 def possible(row: Ints) -> bool:
     """Tell whether a row that was read can be that of a meter: some of its cells are indices, some count up from 0."""
     chosen = 1 <= row[Layout.tariff] < len(TARIFFS) and 1 <= row[Layout.tariff_input] <= 2
     running = bool(np.isin(row[Layout.running], (0, 1)).all())
-    counts = bool((row[_COUNTS] >= 0).all() and (row[_WRITTEN] < 1 << 40).all())
+    pending = row[_PENDING]
+    counts = bool((row[_COUNTS] >= 0).all() and (pending >= 0).all() and (pending < 1 << 40).all())
     return chosen and running and counts and bool((row < _MOST).all() and (row > -_MOST).all())
 
 

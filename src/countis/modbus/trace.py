@@ -304,5 +304,5 @@ def _untagged(data: bytes) -> bytes:
         if code == 0:
             break
     if named != _DISSECTS:
-        raise ValueError(f"a frame of {named.decode('ascii', 'replace')!r} (allowed: {_DISSECTS.decode()!r})")
+        raise ValueError(f"a frame of {named[:40].decode('ascii', 'replace')!r} (allowed: {_DISSECTS.decode()!r})")
     return data[at:]
