@@ -7,6 +7,7 @@ costs no more than its connection.
 from __future__ import annotations
 
 import contextlib
+import errno
 import heapq
 import os
 import resource
@@ -32,6 +33,7 @@ _SWEEP_S: Final = 5.0
 _FAREWELL_S: Final = 0.2  # for what was asked before the end
 _CHUNK: Final = 450  # bytes read at once; what is left is read in the next turn, after the others'
 _MOST_LATE: Final = 100  # replies of a connection that may wait to be late; then no more requests are read from it
+_NO_ROOM: Final = errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM
 _BUSY: Final = ssl.SSLWantReadError, ssl.SSLWantWriteError
 
 
@@ -258,10 +260,9 @@ class TcpServer:
         """Take one more connection, if it comes from where it may and there is room for it."""
         try:
             line, peer = self._listener.accept()
-        except BlockingIOError:
-            return
-        except OSError:  # no more files: those who wait are looked at in the next sweep
-            self._epoll.modify(self._listener.fileno(), 0)
+        except OSError as error:
+            if error.errno in _NO_ROOM:  # those who wait are looked at in the next sweep
+                self._epoll.modify(self._listener.fileno(), 0)
             return
         if not self._hub.policy.admits(peer[0]) or len(self.connections) >= self._most:
             line.close()
