@@ -36,6 +36,11 @@ bench-page: .venv/dev.stamp
 fuzz: .venv/fuzz.stamp
 	@.venv/bin/python -m fuzz.slave $(or $(N),1000000) $(SEED)
 
+# So many cases of every other parser of foreign bytes, and atheris with the same entry point.
+.PHONY: fuzz-parsers
+fuzz-parsers: .venv/fuzz.stamp
+	@.venv/bin/python -m fuzz.parsers $(or $(N),20000) $(SEED)
+
 size: .venv/run.stamp
 	@.venv/bin/python tests/size.py
 
