@@ -327,6 +327,7 @@ def test_what_is_said_on_the_ports_is_told(meter: Running) -> None:
     play(Server(url(meter), None), scenario, (100, 60))
 
 
+@pytest.mark.slow
 def test_an_address_is_set_by_keys_and_found_again_after_a_restart(tmp_path: Path) -> None:
     flags = ("--serial", "none", "--token", "secret")
     running = start(tmp_path, *flags)

@@ -111,6 +111,7 @@ def test_each_segment_stands_where_its_letter_says(page: Page, zone: str) -> Non
 
 
 @pytest.mark.manual("9.1.4")
+@pytest.mark.slow
 def test_held_keys_set_the_address_to_247_and_the_bus_answers_there(tmp_path: Path) -> None:
     with countis_run(tmp_path) as meter, chromium() as page:
         page.goto(f"http://{meter.ready['web']}/")
@@ -132,6 +133,7 @@ def test_held_keys_set_the_address_to_247_and_the_bus_answers_there(tmp_path: Pa
         until(page, lambda: page.locator("#frames tr.exception").count())
 
 
+@pytest.mark.slow
 def test_partials_stop_start_and_are_reset_by_keys_held_together(page: Page, running: Running) -> None:
     go(page, "Par.b")
     press(page, "UP", 4)
@@ -188,6 +190,7 @@ def test_the_form_wires_the_meter_and_says_what_cannot_be(page: Page, running: R
     assert api(running, "/5/supply")["name"] == "scenario"
 
 
+@pytest.mark.slow
 def test_the_page_finds_the_meter_again_after_the_server_was_restarted(tmp_path: Path) -> None:
     first = start(tmp_path)
     with chromium() as page:
@@ -254,6 +257,7 @@ def test_axe_finds_no_serious_violation(running: Running, scheme: str, width: in
     assert len(found["passes"]) > 20
 
 
+@pytest.mark.slow
 def test_the_led_flashes_with_the_metrology_pulses(page: Page) -> None:
     page.evaluate("""() => { window.flashes = 0;
         new MutationObserver(() => { if (document.querySelector('#led').classList.contains('on')) window.flashes += 1; })

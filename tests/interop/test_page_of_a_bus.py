@@ -22,6 +22,7 @@ model = "E43"
 """
 
 
+@pytest.mark.slow
 def test_the_page_lists_the_meters_opens_each_and_lets_faults_happen(tmp_path: Path) -> None:
     (tmp_path / "site.toml").write_text(SITE)
     bus = start(tmp_path, verb=("bus", str(tmp_path / "site.toml")))

@@ -630,7 +630,7 @@ class WholeMeter(RuleBasedStateMachine):
 
 
 def test_whole_meter() -> None:
-    run_state_machine_as_test(WholeMeter, settings=settings(max_examples=80, stateful_step_count=40))
+    run_state_machine_as_test(WholeMeter, settings=settings(max_examples=40, stateful_step_count=40))
 
 
 LONGER = settings(max_examples=200, stateful_step_count=60, phases=[Phase.generate])  # to shrink would take many minutes
