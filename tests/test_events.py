@@ -141,13 +141,20 @@ def test_the_log_survives_is_bounded_and_knows_what_is_damaged() -> None:
     assert log(Meter.load(bytes(disk)))[1:] == log(meter)[1:]
 
 
-def test_a_start_and_what_it_mends_are_noted(tmp_path: Path) -> None:
-    with countis_run(tmp_path, "--serial", "none"):
+def damaged(folder: Path, *places: int) -> tuple[Path, bytes]:
+    """The memory of a meter that ran, with a bit of some of its bytes turned over."""
+    with countis_run(folder, "--serial", "none"):
         pass
-    path = tmp_path / "data" / "meter.fram"
+    path = folder / "data" / "meter.fram"
     image = bytearray(path.read_bytes())
-    image[100] ^= 1
+    for place in places:
+        image[place] ^= 1
     path.write_bytes(image)
+    return path, bytes(image)
+
+
+def test_a_start_and_what_it_mends_are_noted(tmp_path: Path) -> None:
+    path, _ = damaged(tmp_path, 100)
     with countis_run(tmp_path, "--serial", "none", "--tariff-control", "com"):
         pass
     rows = json.loads(command("events", "--data", str(path.parent), "--format", "json").stdout)
@@ -202,19 +209,14 @@ def test_what_is_printed_is_printed_once_and_what_was_missed_is_told(capsys: pyt
 
 
 def test_a_start_that_fails_changes_nothing_and_loses_no_time(tmp_path: Path) -> None:
-    with countis_run(tmp_path, "--serial", "none"):
-        pass
-    path = tmp_path / "data" / "meter.fram"
-    image = bytearray(path.read_bytes())
-    image[100] ^= 1
-    path.write_bytes(image)
+    path, image = damaged(tmp_path, 100)
     os.utime(path, (time.time() - 36_000,) * 2)
     before = path.stat().st_mtime_ns
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = command("run", "--data", str(path.parent), "--serial", "none", "--tcp", f"127.0.0.1:{taken.getsockname()[1]}")
     assert done.returncode == 2
-    assert (path.read_bytes(), path.stat().st_mtime_ns) == (bytes(image), before)
-    was = Meter.load(bytes(image)).clock
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == (image, before)
+    was = Meter.load(image).clock
     with countis_run(tmp_path, "--serial", "none"):
         pass
     assert Meter.load(path.read_bytes()).clock - was > 35_000
@@ -222,13 +224,7 @@ def test_a_start_that_fails_changes_nothing_and_loses_no_time(tmp_path: Path) ->
 
 @pytest.mark.parametrize("page", Page)
 def test_a_meter_that_lost_a_page_starts_with_its_usual_flags_and_its_file_stays(page: Page, tmp_path: Path) -> None:
-    with countis_run(tmp_path, "--serial", "none", "--ct", "50/5"):
-        pass
-    path = tmp_path / "data" / "meter.fram"
-    image = bytearray(path.read_bytes())
-    for copy in (0, 1):
-        image[(page * 2 + copy) * PAGE + 100] ^= 1
-    path.write_bytes(image)
+    path, image = damaged(tmp_path, *((page * 2 + copy) * PAGE + 100 for copy in (0, 1)))
     with countis_run(tmp_path, "--serial", "none", "--ct", "50/5") as running, Bus.open(running.target) as bus:
         assert (bus[5].read("Ea+")["Ea+"] is None) is (page is Page.HOT)
     assert path.read_bytes() == image

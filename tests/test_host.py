@@ -182,10 +182,10 @@ def test_a_speed_that_is_not_reached_is_said(memory: MemoryFile) -> None:
 
 
 def test_a_file_is_made_whole(memory: MemoryFile) -> None:
-    assert (memory.read(), memory.exists()) == (None, False)
+    assert (memory.read(), memory.path.exists()) == (None, False)
     memory.path.with_suffix(".new").write_bytes(b"left by a process that was killed")
     memory.create(b"abcdef")
-    assert (memory.read(), memory.exists()) == (b"abcdef", True)
+    assert (memory.read(), memory.path.exists()) == (b"abcdef", True)
     assert sorted(path.name for path in memory.path.parent.iterdir()) == ["meter.fram", "owner"]
 
 

@@ -27,7 +27,7 @@ from countis.quantities import COUNTED, PARTIALS
 from countis.site.plan import SOURCES
 
 pytestmark = pytest.mark.slow
-KILLS, BIRTHS, COMMANDS = 200, 40, 5
+KILLS, BIRTHS, COMMANDS, RESTARTS = 200, 40, 5, 25
 GROWS = np.r_[Layout.counters, Layout.partials, Layout.hours, Layout.time, Layout.pulses, Layout.flashes, Layout.records]
 COUNTERS = [q.symbol for q in COUNTED if q.kind in ("counter", "hours")]
 READ = [symbol for symbol in (*COUNTERS, *PARTIALS) if symbol in SOURCES]
@@ -156,6 +156,26 @@ def read_until_killed(running: Running, after: float) -> Sequence[tuple[float, d
     killed = time.monotonic()
     running.process.communicate()
     return [(killed - at, values) for at, values in seen]
+
+
+@pytest.mark.parametrize("speed", ["1", "30"])
+def test_kill_9_loses_at_most_half_a_second(speed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chance = random.Random(int(speed))
+    supply = tmp_path / "restless.toml"
+    supply.write_text(RESTLESS)
+    floor: dict[str, float] = {}
+    compared, grown = 0, 0.0
+    for _ in range(RESTARTS):
+        running = start(tmp_path, "--serial", "none", "--speed", speed, "--supply", str(supply))
+        assert lower(asked(running.target), floor) == {}
+        compared += len(floor)
+        old = [values for age, values in read_until_killed(running, chance.uniform(0.7, 1.4)) if age >= 0.5]
+        assert old
+        floor = old[-1]
+        grown = floor["Eap"]
+    with capsys.disabled():
+        print(f"\nkill -9 at --speed {speed}: {RESTARTS} times, {compared} registers compared, none lower, {grown:.1f} VAh")
+    assert grown > 0
 
 
 def test_the_command_keeps_what_was_read_half_a_second_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

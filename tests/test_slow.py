@@ -1,85 +1,21 @@
-"""What takes minutes: kills while counting, and the wheel in an empty environment."""
+"""The wheel in an empty environment."""
 
 from __future__ import annotations
 
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from statistics import median
 
 import pytest
-from running import Running, start, stop
+from running import start, stop
 
 from countis import Bus
 from countis.errors import BusError
-from countis.quantities import COUNTED, PARTIALS
-from countis.site.plan import SOURCES
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
-KILLS = 50
-# Everything that only ever grows in this test and that the bus can read.
-GROWING = [q.symbol for q in COUNTED if q.kind in ("counter", "hours") and q.symbol in SOURCES] + [
-    s for s in PARTIALS if s in SOURCES
-]
-RESTLESS = """
-[[load]]
-phase = "L1"
-current = 6
-angle = 35
-[[load]]
-phase = "L2"
-current = 5
-angle = 20
-direction = "export"
-[[load]]
-phase = "L3"
-current = 4
-angle = -50
-"""
-
-
-def read_until_killed(running: Running, after: float) -> list[tuple[float, dict[str, float]]]:
-    """Read all counters over and over, kill -9 in the middle of it; return what was read and when."""
-    seen: list[tuple[float, dict[str, float]]] = []
-    deadline = time.monotonic() + after
-    with Bus.open(running.target) as bus:
-        while time.monotonic() < deadline:
-            values = {s: float(str(v)) for s, v in bus[5].read(*GROWING).items()}
-            seen.append((time.monotonic(), values))
-    running.process.send_signal(signal.SIGKILL)
-    killed = time.monotonic()
-    running.process.communicate()
-    return [(killed - at, values) for at, values in seen]
-
-
-@pytest.mark.parametrize("speed", ["1", "30"])
-def test_kill_9_loses_at_most_half_a_second(speed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    chance = random.Random(int(speed))
-    supply = tmp_path / "restless.toml"
-    supply.write_text(RESTLESS)
-    flags = ("--serial", "none", "--speed", speed, "--supply", str(supply))
-    floor: dict[str, float] = {}
-    compared, grown = 0, 0.0
-    for _ in range(KILLS // 2):
-        running = start(tmp_path, *flags)
-        with Bus.open(running.target) as bus:
-            now = {s: float(str(v)) for s, v in bus[5].read(*GROWING).items()}
-        lower = {s: (now[s], value) for s, value in floor.items() if now[s] < value}
-        assert lower == {}
-        compared += len(floor)
-        seen = read_until_killed(running, chance.uniform(0.7, 1.4))
-        old = [values for age, values in seen if age >= 0.5]
-        assert old
-        floor = old[-1]
-        grown = floor["Eap"]
-    with capsys.disabled():
-        print(f"\nkill -9 at --speed {speed}: {KILLS // 2} times, {compared} registers compared, none lower, {grown:.1f} VAh")
-    assert grown > 0
 
 
 def test_the_wheel_runs_in_an_empty_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,14 +14,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from countis.models import E44
 from countis.quantities import LIVE_COLUMN
+from countis.settings import CHANNELS
 
 CAPACITY: Final = 512  # entries that are kept; assumed
 TEXT: Final = 16  # characters of a text at most
-CHANNELS: Final = ("V1", "V2", "V3", "I1", "I2", "I3")
 COLUMNS: Final = [LIVE_COLUMN[channel] for channel in CHANNELS]
-BEYOND: Final = np.array([288.0] * 3 + [6.0] * 3)  # V and secondary A, manual §13
-OVERLOAD: Final = np.array([300.0] * 3 + [120.0] * 3)  # from here on it is named overload (decision 44)
+BEYOND: Final = np.array([E44.v_max] * 3 + [E44.i_max] * 3)  # V and secondary A, of both models
+OVERLOAD: Final = np.array([300.0] * 3 + [E44.i_clip] * 3)  # from here on it is named overload (decision 44)
 _BACK: Final = 0.98  # of the limit, below which it is over; assumed
 
 

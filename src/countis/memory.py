@@ -245,15 +245,15 @@ def leftovers(data: bytes) -> Iterator[tuple[str, Write]]:
     A damaged copy, and records of a life whose hot page did not land: the next life's bytes could make them whole again.
     Nothing where a page is lost.
     """
-    if read(data).lost:
+    contents = read(data)
+    if contents.lost:
         return
     for page in Page:
         for k, copy in enumerate(_copies(data, page)):
             at = (page * 2 + k) * PAGE
             if copy is None and any(data[at : at + PAGE]):
                 yield page.name.lower(), (at, bytes(PAGE))
-    hot = _read_page(data, Page.HOT)
-    row = _read_row(hot[1], VERSION) if hot is not None else registers.new_row()
+    row = contents.row
     rings = (("records", RING_OFFSET, _RECORD_SIZE, load_curve.CAPACITY, int(row[registers.Layout.records])),
              ("events", LOG_OFFSET, _ENTRY_SIZE, event_log.CAPACITY, int(row[registers.Layout.events])))  # fmt: skip
     for name, offset, size, capacity, written in rings:

@@ -54,10 +54,6 @@ class MemoryFile:
         except OSError as error:
             raise MemoryImageError(f"{self.path}: {error.strerror} (allowed: a file that can be read)") from None
 
-    def exists(self) -> bool:
-        """Tell whether the file is there already."""
-        return self.path.exists()
-
     def age_ns(self) -> int:
         """Return how long ago the memory was last written."""
         return max(0, time.time_ns() - self.path.stat().st_mtime_ns)

@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final
 
 from countis.errors import BusError
 from countis.faults import Answer
@@ -37,70 +37,42 @@ _NO_ROOM: Final = errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM
 _BUSY: Final = ssl.SSLWantReadError, ssl.SSLWantWriteError
 
 
-class Requests(Protocol):
-    """What one connection asks. late: answers that are to wait; broken: what follows cannot be framed."""
+class Requests:
+    """What one connection asks. late: answers that are to wait, kept apart from those that go out at once."""
 
-    late: list[Answer]
+    def __init__(self, framer: tcp.Framer | rtu.SlaveFramer, at_hand: Callable[[bytes], bytes | None],
+                 ask: Callable[[Any], Answer]) -> None:  # fmt: skip
+        self._framer, self._at_hand, self._ask = framer, at_hand, ask
+        self.late: list[Answer] = []
 
     @property
-    def broken(self) -> bool: ...
+    def broken(self) -> bool:
+        """Whether what follows cannot be framed."""
+        return self._framer.broken
 
     def answer(self, data: bytes) -> bytes:
         """Take bytes; return the replies to what they complete."""
-
-
-class _Asked:
-    """Answers that wait are kept apart from those that go out at once."""
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-        self.late: list[Answer] = []
-
-    def _sorted(self, answers: list[Answer]) -> bytes:
+        if not self._framer.waiting:
+            reply = self._at_hand(data)
+            if reply is not None:
+                return reply
+        answers = [self._ask(request) for request in self._framer.receive(data)]
         self.late += [answer for answer in answers if answer.delay_ns]
         return b"".join(answer.data for answer in answers if not answer.delay_ns)
 
 
-class TcpPort(_Asked):
+class TcpPort(Requests):
     """The requests of one connection of Modbus TCP."""
 
     def __init__(self, hub: Hub) -> None:
-        super().__init__(hub)
-        self._framer = tcp.Framer()
-
-    @property
-    def broken(self) -> bool:
-        """Whether what follows cannot be framed."""
-        return self._framer.broken
-
-    def answer(self, data: bytes) -> bytes:
-        """Take bytes; return the replies to what they complete."""
-        if not self._framer.waiting:
-            reply = self._hub.tcp_at_hand(data)
-            if reply is not None:
-                return reply
-        return self._sorted([self._hub.tcp(envelope) for envelope in self._framer.receive(data)])
+        super().__init__(tcp.Framer(), hub.tcp_at_hand, hub.tcp)
 
 
-class RtuTcpPort(_Asked):
+class RtuTcpPort(Requests):
     """The requests of one connection of RTU over TCP: lengths alone part the frames."""
 
     def __init__(self, hub: Hub) -> None:
-        super().__init__(hub)
-        self._framer = rtu.SlaveFramer(timed=False)
-
-    @property
-    def broken(self) -> bool:
-        """Whether what follows cannot be framed."""
-        return self._framer.broken
-
-    def answer(self, data: bytes) -> bytes:
-        """Take bytes; return the replies to what they complete."""
-        if not self._framer.waiting:
-            reply = self._hub.rtu_at_hand(data)
-            if reply is not None:
-                return reply
-        return self._sorted([self._hub.rtu(frame) for frame in self._framer.receive(data)])
+        super().__init__(rtu.SlaveFramer(timed=False), hub.rtu_at_hand, hub.rtu)
 
 
 class Connection:

@@ -42,7 +42,6 @@ class SerialPort:
     def __init__(self, hub: Hub, path: str, *, keep_silence: bool = False, line: Line | None = None) -> None:
         self._hub, self._path, self._line = hub, path, line
         self.keep_silence = keep_silence or path != "pty" or line is not None
-        self._at_once = not self.keep_silence
         self._stop = threading.Event()
         self._port: serial.Serial | None = None
         self._slave: int | None = None
@@ -113,11 +112,6 @@ class SerialPort:
             data = os.read(self._fd, _CHUNK)
             if not data:
                 raise OSError("hung up")
-            if self._at_once and not (self._echo or self._waiting or framer.waiting):
-                reply = self._hub.rtu_at_hand(data)
-                if reply is not None:
-                    self._write(reply)
-                    return
             came = time.monotonic_ns()
             self._take(framer, self._without_echo(self._through_line(data)), came)
         elif framer.waiting:
