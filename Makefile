@@ -46,7 +46,7 @@ size: .venv/run.stamp
 
 # Records the checksum of the metrological files; a meter whose CS1 is another shows the malfunction sign (decision 28).
 cs1: .venv/run.stamp
-	@.venv/bin/python -m countis.firmware
+	@.venv/bin/python -m countis.host.firmware
 
 docs/registers.md: .venv/run.stamp src/countis/modbus/tables.py
 	@(echo "# The Modbus table"; echo; echo "Made by \`make docs/registers.md\` from \`modbus/tables.py\`."; echo; \

@@ -12,12 +12,12 @@ import threading
 from pathlib import Path
 
 from countis import E44, Meter
-from countis.host.desk import Desk, Hub
-from countis.host.feeder import Feeder
-from countis.host.memory_file import MemoryFile
-from countis.host.runner import Runner
-from countis.host.serial_port import SerialPort
-from countis.host.sources import Raw, open_source
+from countis.host.running.feeder import Feeder
+from countis.host.running.hub import Desk, Hub
+from countis.host.running.memory_file import MemoryFile
+from countis.host.running.runner import Runner
+from countis.host.running.sources import Raw, open_source
+from countis.serve.serial_port import SerialPort
 
 
 def main() -> None:

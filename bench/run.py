@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countis import E44, Measurement, Meter
-from countis.metrology import kernel as loop
-from countis.metrology.measurement import P_PHASES, V_PHASES, F, Metrology
+from countis.meter.metrology import kernel as loop
+from countis.meter.metrology.measurement import P_PHASES, V_PHASES, F, Metrology
 from countis.modbus import pdu, tcp
 from countis.supply import three_phase
 

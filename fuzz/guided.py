@@ -9,11 +9,11 @@ from functools import partial
 
 import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
-PORTS = ["countis.modbus", "countis.slave", "countis.diagnostics", "countis.applying", "countis.host"]
-PARSERS = ["countis.toml_reader", "countis.supply.toml_file", "countis.supply.formats", "countis.supply.recordings",
-           "countis.supply.comtrade_file", "countis.site", "countis.faults", "countis.memory", "countis.modbus",
+PORTS = ["countis.modbus", "countis.meter", "countis.serve", "countis.host"]
+PARSERS = ["countis.words.toml", "countis.supply.toml_file", "countis.supply.recorded",
+           "countis.site", "countis.meter", "countis.serve", "countis.modbus",
            "countis.host", "comtrade", "tomllib"]  # fmt: skip
-COMPILED = ["countis.supply.synthesis", "countis.metrology.kernel"]  # numba does not know what atheris puts in
+COMPILED = ["countis.supply.synthesis", "countis.meter.metrology.kernel"]  # numba does not know what atheris puts in
 
 target = sys.argv.pop(1)
 include = PORTS if target == "ports" else PARSERS

@@ -9,11 +9,11 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from countis import E44, Meter
-from countis.host.desk import Desk
-from countis.host.feeder import Feeder
-from countis.host.runner import Runner
-from countis.host.station import Station
-from countis.host.web import Pages
+from countis.host.page.routes import Pages
+from countis.host.page.station import Station
+from countis.host.running.feeder import Feeder
+from countis.host.running.hub import Desk
+from countis.host.running.runner import Runner
 from countis.supply import three_phase
 
 LONGEST: Final = 1000  # characters of a refusal

@@ -32,20 +32,21 @@ from zlib import crc32
 import numpy as np
 
 from countis import E44, Measurement, Meter
-from countis.errors import CountisError
-from countis.faults import fault_row, read_fault
-from countis.host.audience import Audience
-from countis.host.console import event_rows
-from countis.memory import PAGE, VERSION, Page, leftovers, page_write, read
-from countis.modbus import pdu, trace
+from countis.host.page.audience import Audience
+from countis.host.running.console import event_rows
+from countis.meter.memory.image import PAGE, VERSION, Page, leftovers, page_write, read
+from countis.modbus import pdu
+from countis.modbus.line.faults import fault_row, read_fault
+from countis.modbus.said import trace
 from countis.models import MAX_RATE, MIN_RATE
 from countis.site.line import check_rtu_reply
 from countis.site.replay import Exchange, exchanges, lines, replay
 from countis.site.site_file import read_site
-from countis.supply.comtrade_file import read_comtrade
-from countis.supply.formats import RAW_FORMATS, Recorded, read_csv, read_raw, read_wav
-from countis.supply.recordings import RawStream, choose, play
+from countis.supply.recorded.comtrade_file import read_comtrade
+from countis.supply.recorded.formats import RAW_FORMATS, Recorded, read_csv, read_raw, read_wav
+from countis.supply.recorded.recordings import RawStream, choose, play
 from countis.supply.toml_file import RecordingPlan, read_supply
+from countis.words.errors import CountisError
 from fuzz import page, valid
 from fuzz.page import Refused
 from fuzz.slave import search

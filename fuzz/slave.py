@@ -18,14 +18,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from countis import E44, Measurement, Meter, SetSetting
-from countis.energy.registers import Layout
-from countis.host.desk import Desk, Hub
-from countis.host.feeder import Feeder
-from countis.host.ports import RtuTcpPort, TcpPort
+from countis.host.running.feeder import Feeder
+from countis.host.running.hub import Desk, Hub
+from countis.meter.energy.registers import Layout
 from countis.modbus import rtu
-from countis.quantities import COUNTED_COLUMN
-from countis.settings import Value
+from countis.serve.tcp_port import RtuTcpPort, TcpPort
 from countis.supply import three_phase
+from countis.words.quantities import COUNTED_COLUMN
+from countis.words.settings import Value
 from fuzz.frames import FEED, OPERATOR, RTU, SILENCE, TCP, Frames
 from fuzz.naive import GATEWAY, Effect, Expected, Line, Stream, crc, identified
 

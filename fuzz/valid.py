@@ -9,12 +9,13 @@ from typing import Any, Final
 import numpy as np
 
 from countis import E44, Measurement, Meter, SetSetting
-from countis.faults import Kind
-from countis.memory import PAGE
-from countis.modbus import pdu, rtu, trace
+from countis.meter.memory.image import PAGE
+from countis.modbus import pdu, rtu
+from countis.modbus.line.faults import Kind
+from countis.modbus.said import trace
 from countis.supply import three_phase
-from countis.supply.comtrade_file import write_comtrade
-from countis.supply.formats import write_csv, write_wav
+from countis.supply.recorded.comtrade_file import write_comtrade
+from countis.supply.recorded.formats import write_csv, write_wav
 
 CUT: Final = b"\n--\n"  # between the parts of one case
 TOKEN: Final = "a-b"

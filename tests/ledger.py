@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countis import Meter
-from countis.quantities import KINDS, PARTIALS, SCOPES, TARIFFS, counter_symbol
+from countis.words.quantities import KINDS, PARTIALS, SCOPES, TARIFFS, counter_symbol
 
 _PLACE = {counter_symbol(kind, scope, tariff): (k, s, t)
           for k, kind in enumerate(KINDS) for s, scope in enumerate(SCOPES) for t, tariff in enumerate(TARIFFS)}  # fmt: skip

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from countis.panel import digits
-from countis.panel.keys import GESTURES, SECOND, Key
-from countis.panel.menu import LEAVING, MENUS, SETUPS, WRITTEN, Entry, Page
-from countis.quantities import QUANTITIES
-from countis.settings import SETTINGS
+from countis.meter.panel import digits
+from countis.meter.panel.keys import GESTURES, SECOND, Key
+from countis.meter.panel.menu import LEAVING, MENUS, SETUPS, WRITTEN, Entry, Page
+from countis.words.quantities import QUANTITIES
+from countis.words.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 

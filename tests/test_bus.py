@@ -10,8 +10,8 @@ import pytest
 from running import Running, command, start, stop
 
 from countis import Bus, Meter
-from countis.errors import NoReply, Refused, SiteError
 from countis.site.site_file import read_site
+from countis.words.errors import NoReply, Refused, SiteError
 
 SITE = """
 [[line]]

@@ -13,13 +13,13 @@ import pytest
 from running import command
 
 from countis import E44, Meter, SetClock, SetSetting
-from countis.commands import Reason, SetCalibration
-from countis.errors import MemoryImageError, SettingError
-from countis.host.run import local_seconds
-from countis.metrology.calibration import TAPS, filters, found, phasors
-from countis.settings import CHANNELS, MOST_DELAY, Calibration
+from countis.host.running.run import local_seconds
+from countis.meter.metrology.calibration import TAPS, filters, found, phasors
 from countis.supply import FrontEnd, Load, Network, State, Supply
 from countis.supply.network import at_terminals
+from countis.words.commands import Reason, SetCalibration
+from countis.words.errors import MemoryImageError, SettingError
+from countis.words.settings import CHANNELS, MOST_DELAY, Calibration
 
 GAINS, LAGS = (1.01, 0.99, 1.005, 0.993, 1.008, 0.99), (0.3, -0.2, 0.1, 1.0, -1.0, 0.5)
 PLAIN = State(Network((230.0, 228.0, 232.0)), (Load(5.0, angle=60.0),))
@@ -144,7 +144,7 @@ def test_constants_out_of_range_are_refused(constants: Calibration) -> None:
 
 @pytest.mark.parametrize("content", [b'"gain":[1.0]', b'"gain":"no"', b'"gain":[9.0,1.0,1.0,1.0,1.0,1.0]', b'"other":[1.0]'])
 def test_a_memory_with_bad_constants_is_not_taken(content: bytes) -> None:
-    from countis import memory
+    from countis.meter.memory import image as memory
 
     good = memory.settings_write(1, E44, {}, Calibration())[1]
     payload = good[20:].rstrip(b"\0")  # whatever it ends with

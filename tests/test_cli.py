@@ -20,7 +20,7 @@ import pytest
 from running import COMMAND, command, countis_run, start, stop
 
 from countis import Bus, Meter
-from countis.energy.registers import Layout
+from countis.meter.energy.registers import Layout
 from countis.modbus.tables import ROWS
 from countis.supply import three_phase
 

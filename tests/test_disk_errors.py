@@ -20,12 +20,12 @@ import pytest
 from running import start
 
 from countis.__main__ import main
-from countis.energy.increment import Ints
-from countis.energy.registers import Layout
-from countis.host import memory_file
-from countis.host.memory_file import MemoryFile
-from countis.host.runner import Runner
-from countis.memory import PAGE, read
+from countis.host.running import memory_file
+from countis.host.running.memory_file import MemoryFile
+from countis.host.running.runner import Runner
+from countis.meter.energy.increment import Ints
+from countis.meter.energy.registers import Layout
+from countis.meter.memory.image import PAGE, read
 
 GROWS = np.r_[Layout.counters, Layout.partials, Layout.hours, Layout.time, Layout.records]
 PATIENCE = 60.0

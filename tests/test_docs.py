@@ -12,11 +12,11 @@ import trace_document as trace
 from running import command
 
 from countis import __version__
-from countis.firmware import RECORDED, checksums, installed
+from countis.host.firmware import RECORDED, checksums, installed
 from countis.modbus.tables import ROWS
 from countis.models import Firmware
-from countis.settings import SETTINGS
 from countis.supply.toml_file import read_supply
+from countis.words.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 DECISIONS = ROOT / "docs" / "decisions"
@@ -105,7 +105,7 @@ def test_the_recorded_checksum_is_that_of_the_metrological_files() -> None:
 
 def test_another_checksum_is_a_malfunction(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     other = tmp_path / "CS1"
-    monkeypatch.setattr("countis.firmware.RECORDED", other)
+    monkeypatch.setattr("countis.host.firmware.RECORDED", other)
     assert installed.__wrapped__().malfunction
     other.write_text("00000000\n")
     assert installed.__wrapped__().malfunction

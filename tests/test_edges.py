@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from countis import E44, Bus, Measurement, Meter, SetClock, SetSetting
-from countis.metrology import kernel
-from countis.metrology.measurement import Metrology, combine, measure
+from countis.meter.metrology import kernel
+from countis.meter.metrology.measurement import Metrology, combine, measure
 from countis.modbus import pdu
-from countis.quantities import COUNTED_COLUMN
-from countis.quantities import LIVE_COLUMN as COLUMN
 from countis.supply import three_phase
+from countis.words.quantities import COUNTED_COLUMN
+from countis.words.quantities import LIVE_COLUMN as COLUMN
 
 NOON = 800_000_000 - 800_000_000 % 86400 + 43200
 

@@ -9,13 +9,23 @@ import numpy as np
 import pytest
 from trains import begins
 
-from countis import E44, Measurement, Meter, ResetPartials, SelectTariff, SetClock, SetSetting, StartPartial, StopPartial
-from countis.energy import increment, periods, registers
-from countis.energy.load_curve import CAPACITY, LoadCurve, Record, RecordWritten
-from countis.energy.pulse import Pulses
-from countis.energy.registers import Layout
+from countis import (
+    E44,
+    Measurement,
+    Meter,
+    ResetPartials,
+    SelectTariff,
+    SetClock,
+    SetSetting,
+    StartPartial,
+    StopPartial,
+)
+from countis.meter.energy import increment, periods, registers
+from countis.meter.energy.load_curve import CAPACITY, LoadCurve, Record, RecordWritten
+from countis.meter.energy.pulse import Pulses
+from countis.meter.energy.registers import Layout
 from countis.models import pulse_weight
-from countis.quantities import PARTIALS
+from countis.words.quantities import PARTIALS
 
 WH = 1_000_000
 UNITS = 3  # µWh that three phases may hold back in their remainders

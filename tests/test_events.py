@@ -16,18 +16,18 @@ from running import command, countis_run, start, stop
 from test_memory import MEMORIES
 
 from countis import E43, E44, Bus, Key, Measurement, Meter, ResetPartials, SelectTariff, SetClock, SetSetting
-from countis.commands import SetCalibration
-from countis.energy.registers import Layout
-from countis.errors import SettingError
-from countis.event_log import CAPACITY, Entry, Whence
-from countis.host.console import EventPrinter
-from countis.host.desk import Desk
-from countis.host.feeder import Feeder
-from countis.memory import LOG_OFFSET, PAGE, Page
+from countis.host.running.console import EventPrinter
+from countis.host.running.feeder import Feeder
+from countis.host.running.hub import Desk
+from countis.meter.energy.registers import Layout
+from countis.meter.memory.event_log import CAPACITY, Entry, Whence
+from countis.meter.memory.image import LOG_OFFSET, PAGE, Page
 from countis.modbus import pdu
-from countis.quantities import PARTIALS
-from countis.settings import Calibration
 from countis.supply import three_phase
+from countis.words.commands import SetCalibration
+from countis.words.errors import SettingError
+from countis.words.quantities import PARTIALS
+from countis.words.settings import Calibration
 
 
 def log(meter: Meter) -> list[Entry | None]:

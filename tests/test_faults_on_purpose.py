@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from countis.errors import SettingError
-from countis.faults import FOREVER, SECOND, Answer, Fault, Faults, Kind, fault_row, read_fault
 from countis.modbus import rtu
+from countis.modbus.line.faults import FOREVER, SECOND, Answer, Fault, Faults, Kind, fault_row, read_fault
+from countis.words.errors import SettingError
 
 REPLY = bytes.fromhex("0304000059E2")
 FRAME = rtu.frame(5, REPLY)

@@ -21,19 +21,19 @@ import pytest
 from numpy.typing import NDArray
 
 from countis import E43, E44, Meter, SetClock, SetSetting
-from countis.errors import MemoryImageError, SupplyError
-from countis.host import feeder as feeder_module
-from countis.host.console import greeting, show, status
-from countis.host.desk import Desk, Hub
-from countis.host.feeder import Feeder
-from countis.host.memory_file import MemoryFile
-from countis.host.ports import RtuTcpPort, TcpPort, TcpServer
-from countis.host.runner import Runner
-from countis.host.sources import Source
+from countis.host.running import feeder as feeder_module
+from countis.host.running.console import greeting, show, status
+from countis.host.running.feeder import Feeder
+from countis.host.running.hub import Desk, Hub
+from countis.host.running.memory_file import MemoryFile
+from countis.host.running.runner import Runner
+from countis.host.running.sources import Source
 from countis.modbus import rtu
 from countis.modbus.tcp import Envelope
-from countis.quantities import COUNTED
+from countis.serve.tcp_port import RtuTcpPort, TcpPort, TcpServer
 from countis.supply import three_phase
+from countis.words.errors import MemoryImageError, SupplyError
+from countis.words.quantities import COUNTED
 
 LONG = 10.0  # s in which nothing that works takes its time
 Client = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -20,11 +20,11 @@ from nursery import Nursery
 from running import Running, start
 
 from countis import E44, Bus, Meter
-from countis.energy.increment import Ints
-from countis.energy.registers import Layout
-from countis.memory import Contents, read
-from countis.quantities import COUNTED, PARTIALS
+from countis.meter.energy.increment import Ints
+from countis.meter.energy.registers import Layout
+from countis.meter.memory.image import Contents, read
 from countis.site.plan import SOURCES
+from countis.words.quantities import COUNTED, PARTIALS
 
 pytestmark = pytest.mark.slow
 KILLS, BIRTHS, COMMANDS, RESTARTS = 200, 40, 5, 25

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from countis import E44, Meter
-from countis.errors import SupplyError
-from countis.faults import Faults, read_fault
-from countis.host import ports
-from countis.host.desk import Desk, Hub
-from countis.host.feeder import Feeder
-from countis.host.ports import RtuTcpPort, TcpPort, TcpServer
+from countis.host.running.feeder import Feeder
+from countis.host.running.hub import Desk, Hub
 from countis.modbus import pdu, rtu, tcp
+from countis.modbus.line.faults import Faults, read_fault
 from countis.modbus.tcp import Envelope
+from countis.serve import tcp_port as ports
+from countis.serve.tcp_port import RtuTcpPort, TcpPort, TcpServer
 from countis.supply import three_phase
+from countis.words.errors import SupplyError
 
 READ = pdu.read_request(50512, 62)
 FRAME = tcp.wrap(1, 5, READ)

@@ -18,14 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from countis import E43, E44, Bus, Meter, SelectTariff, SetClock
-from countis.errors import BadReply, BusError, NoReply, Refused
+from countis.meter.slave import identity
 from countis.modbus import rtu
 from countis.modbus.tables import BLOCKS, SIZE
-from countis.quantities import COUNTED, COUNTED_COLUMN, QUANTITIES
-from countis.settings import SETTINGS
 from countis.site import plan
-from countis.slave import identity
 from countis.supply import three_phase
+from countis.words.errors import BadReply, BusError, NoReply, Refused
+from countis.words.quantities import COUNTED, COUNTED_COLUMN, QUANTITIES
+from countis.words.settings import SETTINGS
 
 UNIT, START = 5, 50520
 PATIENCE = 0.25  # s, the time-out of the lines that are to wait in vain

@@ -11,15 +11,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from countis import E43, E44, Measurement, Meter, ResetPartials, SelectTariff, SetClock, SetSetting, StopPartial
-from countis.energy.load_curve import CAPACITY
-from countis.energy.registers import Layout
-from countis.errors import MemoryImageError
-from countis.memory import IMAGE_SIZE, LOG_OFFSET, PAGE, RING_OFFSET, VERSION, Page, hot_write
+from countis import (
+    E43,
+    E44,
+    Measurement,
+    Meter,
+    ResetPartials,
+    SelectTariff,
+    SetClock,
+    SetSetting,
+    StopPartial,
+)
+from countis.meter.energy.load_curve import CAPACITY
+from countis.meter.energy.registers import Layout
+from countis.meter.memory.image import IMAGE_SIZE, LOG_OFFSET, PAGE, RING_OFFSET, VERSION, Page, hot_write
 from countis.modbus import pdu
 from countis.modbus.tables import ROWS
-from countis.quantities import COUNTED_COLUMN
 from countis.supply import three_phase
+from countis.words.errors import MemoryImageError
+from countis.words.quantities import COUNTED_COLUMN
 
 
 def lived() -> Meter:

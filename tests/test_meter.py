@@ -20,15 +20,15 @@ from countis import (
     StartPartial,
     StopPartial,
 )
-from countis.commands import Command, Reason, SetCalibration
-from countis.energy.load_curve import RecordWritten
-from countis.energy.pulse import Pulses
-from countis.errors import BadReply, NoReply, Refused, SettingError, SupplyError, UnknownSymbol
-from countis.memory import PAGE
-from countis.metrology.measurement import Metrology
-from countis.quantities import COUNTED, LIVE, QUANTITIES, ROLLS
-from countis.settings import SETTINGS, Calibration
+from countis.meter.energy.load_curve import RecordWritten
+from countis.meter.energy.pulse import Pulses
+from countis.meter.memory.image import PAGE
+from countis.meter.metrology.measurement import Metrology
 from countis.supply import Supply, three_phase
+from countis.words.commands import Command, Reason, SetCalibration
+from countis.words.errors import BadReply, NoReply, Refused, SettingError, SupplyError, UnknownSymbol
+from countis.words.quantities import COUNTED, LIVE, QUANTITIES, ROLLS
+from countis.words.settings import SETTINGS, Calibration
 
 
 def test_the_example_of_the_readme() -> None:

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from countis import E43, E44, Meter
-from countis.metrology.measurement import F, Measurement, Metrology, V
-from countis.quantities import LIVE_COLUMN
+from countis.meter.metrology.measurement import F, Measurement, Metrology, V
 from countis.supply import Load, Network, Supply, steady, three_phase
+from countis.words.quantities import LIVE_COLUMN
 
 RATE = 8000
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from countis import E44, Meter
-from countis.errors import BusError, UnknownSymbol
 from countis.modbus import pdu, rtu, tcp, words
 from countis.modbus.tables import BLOCKS, ROWS, Row
-from countis.quantities import COUNTED, LIVE
 from countis.site import plan
 from countis.site.line import parse_comset, parse_endpoint
+from countis.words.errors import BusError, UnknownSymbol
+from countis.words.quantities import COUNTED, LIVE
 
 V1 = bytes.fromhex("0503C55800027890")  # read V1 of address 5, by hand
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from countis import E43, E44, Key, Meter, SetSetting
+from countis.meter.panel import digits, menu
+from countis.meter.panel.frame import DISPLAY_TEST, FULL, GLYPHS, ZONES, LcdFrame, places
+from countis.meter.panel.keys import GESTURES, SECOND
+from countis.meter.panel.machine import Panel, Press, Release, Tick, step
 from countis.models import Firmware
-from countis.panel import digits, menu
-from countis.panel.frame import DISPLAY_TEST, FULL, GLYPHS, ZONES, LcdFrame, places
-from countis.panel.keys import GESTURES, SECOND
-from countis.panel.machine import Panel, Press, Release, Tick, step
 from countis.supply import three_phase
 
 KWH = 10**9  # µWh

@@ -13,13 +13,13 @@ import pytest
 from running import Running, command, countis_run, start, stop
 
 from countis import E44, Bus, Meter
-from countis.errors import Refused, SettingError
-from countis.host import ports
-from countis.host.desk import Desk, Hub
-from countis.host.feeder import Feeder
-from countis.host.policy import Policy, read_networks, tls_context
+from countis.host.running.feeder import Feeder
+from countis.host.running.hub import Desk, Hub
 from countis.modbus import pdu, rtu, tcp
+from countis.serve import tcp_port as ports
+from countis.serve.access import Policy, read_networks, tls_context
 from countis.supply import three_phase
+from countis.words.errors import Refused, SettingError
 
 TARIFF = bytes.fromhex("06 9E21 0002")
 READ = pdu.read_request(50000, 4)

@@ -7,9 +7,9 @@ import pytest
 from trains import begins
 
 from countis import E44, Measurement, Meter, SetClock
-from countis.energy.load_curve import Record, RecordWritten
-from countis.energy.registers import Layout
-from countis.event_log import Kind
+from countis.meter.energy.load_curve import Record, RecordWritten
+from countis.meter.energy.registers import Layout
+from countis.meter.memory.event_log import Kind
 from countis.models import pulse_weight
 from countis.supply.network import Load, Network, State
 from countis.supply.source import Supply

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from countis import E44, Bus, Meter
-from countis.errors import SupplyError
-from countis.host.record import probe, record
-from countis.host.sources import Raw, open_source, recording
+from countis.host.lab.record import probe, record
+from countis.host.running.sources import Raw, open_source, recording
 from countis.supply import three_phase
-from countis.supply.comtrade_file import read_comtrade, write_comtrade
-from countis.supply.formats import Recorded, read_csv, read_wav, write_csv, write_wav
 from countis.supply.network import FULL_SCALE_I, FULL_SCALE_V
-from countis.supply.recordings import RawStream, Recording, choose, play, propose, resample
+from countis.supply.recorded.comtrade_file import read_comtrade, write_comtrade
+from countis.supply.recorded.formats import Recorded, read_csv, read_wav, write_csv, write_wav
+from countis.supply.recorded.recordings import RawStream, Recording, choose, play, propose, resample
 from countis.supply.toml_file import RecordingPlan, read_supply
+from countis.words.errors import SupplyError
 
 RELAY = Path(__file__).resolve().parents[2] / "shared" / "data" / "comtrade" / "feeder-fault.cfg"
 

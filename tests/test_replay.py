@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from running import Running, command, countis_run
 
-from countis.errors import BadReply, NoReply, TraceError
-from countis.modbus import pdu, rtu, trace
-from countis.modbus.trace import Direction, Form, Port, Said
+from countis.modbus import pdu, rtu
+from countis.modbus.said import trace
+from countis.modbus.said.trace import Direction, Form, Port, Said
 from countis.site.replay import Difference, Verdict, exchanges, lines, replay
+from countis.words.errors import BadReply, NoReply, TraceError
 
 V1 = pdu.read_request(50520, 2)
 CT = pdu.read_request(57345, 2)  # ct_secondary, ct_primary

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from countis import E44, Key, Measurement, Meter, SelectTariff
-from countis.energy.registers import Layout
-from countis.quantities import COUNTED, COUNTED_COLUMN
+from countis.meter.energy.registers import Layout
 from countis.supply import three_phase
+from countis.words.quantities import COUNTED, COUNTED_COLUMN
 
 WH = 10**6
 KWH, MWH = 1000 * WH, 10**6 * WH

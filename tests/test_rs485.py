@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from countis.chance import chance
-from countis.errors import SettingError
 from countis.modbus import pdu, rtu
-from countis.rs485 import UNIT_LOAD, Cable, Disturbance, Line
+from countis.modbus.line.cable import UNIT_LOAD, Cable, Disturbance, Line
+from countis.modbus.line.chance import chance
+from countis.words.errors import SettingError
 
 MS = 1_000_000
 ALL = 1 << 60

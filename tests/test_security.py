@@ -14,16 +14,16 @@ import pytest
 from running import countis_run
 
 from countis import E43, E44, Measurement, Meter, ResetPartials, StopPartial
-from countis.cli import _parser
-from countis.commands import Command
-from countis.energy.registers import Layout
-from countis.errors import UnknownSymbol
-from countis.host import guard
-from countis.host.memory_file import MemoryFile
+from countis.cli.main import _parser
+from countis.host.running.memory_file import MemoryFile
+from countis.meter.energy.registers import Layout
 from countis.modbus import pdu
 from countis.modbus.tables import ROWS
 from countis.models import Model
-from countis.quantities import COUNTED_COLUMN, PARTIALS
+from countis.serve.web import guard
+from countis.words.commands import Command
+from countis.words.errors import UnknownSymbol
+from countis.words.quantities import COUNTED_COLUMN, PARTIALS
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from countis import E44, Meter, SetSetting
-from countis.errors import BusError
-from countis.faults import read_fault
-from countis.host.desk import Desk, Hub
-from countis.host.feeder import Feeder
-from countis.host.ports import raise_file_limit
-from countis.host.serial_port import SerialPort
+from countis.host.running.feeder import Feeder
+from countis.host.running.hub import Desk, Hub
 from countis.modbus import pdu, rtu
-from countis.rs485 import Cable, Line
+from countis.modbus.line.cable import Cable, Line
+from countis.modbus.line.faults import read_fault
+from countis.serve.serial_port import SerialPort
+from countis.serve.tcp_port import raise_file_limit
 from countis.supply import three_phase
+from countis.words.errors import BusError
 
 READ = rtu.frame(5, pdu.read_request(50000, 4))
 REPLY = rtu.frame(5, bytes.fromhex("0308 0053 004F 0043 004F"))
@@ -187,7 +187,7 @@ class Adapter:
 
 
 def test_an_adapter_that_is_pulled_out_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("countis.host.serial_port._AGAIN", 0.05)
+    monkeypatch.setattr("countis.serve.serial_port._AGAIN", 0.05)
     adapter = Adapter(tmp_path)
     hub = Hub([desk()])
     port = SerialPort(hub, str(adapter.path))

@@ -12,7 +12,7 @@ import pytest
 from running import start, stop
 
 from countis import Bus
-from countis.errors import BusError
+from countis.words.errors import BusError
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]

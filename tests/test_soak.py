@@ -19,12 +19,12 @@ from ledger import WATT, Ints, Ledger
 from numpy.typing import NDArray
 
 from countis import E43, E44, Bus, Measurement, Meter, ResetPartials, SetClock, StartPartial, StopPartial
-from countis.energy.load_curve import CAPACITY
-from countis.energy.registers import Layout
+from countis.meter.energy.load_curve import CAPACITY
+from countis.meter.energy.registers import Layout
 from countis.modbus import words
-from countis.quantities import KINDS, PARTIALS, SCOPES, counter_symbol
 from countis.supply.network import Load, Network
 from countis.supply.source import steady
+from countis.words.quantities import KINDS, PARTIALS, SCOPES, counter_symbol
 
 pytestmark = pytest.mark.slow
 METERS, DAYS, WARM_DAYS = 32, 30, 6

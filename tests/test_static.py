@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from importlib import resources
 
-from countis.faults import AMOUNTS, Kind
-from countis.panel.frame import UNITS
+from countis.meter.panel.frame import UNITS
+from countis.modbus.line.faults import AMOUNTS, Kind
 from countis.supply.profiles import PROFILES
 
-STATIC = resources.files("countis.host").joinpath("static")
+STATIC = resources.files("countis.host.page").joinpath("static")
 
 
 def listed(file: str, name: str) -> list[str]:

@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 from visitors import AT, key
 
 from countis import E44, Meter
-from countis.host import audience as audience_module
-from countis.host.audience import Audience, Viewer
-from countis.host.desk import Desk, Hub
-from countis.host.feeder import Feeder
-from countis.host.guard import Allowance, is_local, matches
-from countis.host.runner import Runner
-from countis.host.station import Station, toml
-from countis.host.web import Pages
-from countis.modbus import explain, pdu, rtu, tcp
-from countis.panel.keys import Key
+from countis.host.page import audience as audience_module
+from countis.host.page.audience import Audience, Viewer
+from countis.host.page.routes import Pages
+from countis.host.page.station import Station, toml
+from countis.host.running.feeder import Feeder
+from countis.host.running.hub import Desk, Hub
+from countis.host.running.runner import Runner
+from countis.meter.panel.keys import Key
+from countis.modbus import pdu, rtu, tcp
+from countis.modbus.said import explain
+from countis.serve.web.guard import Allowance, is_local, matches
 from countis.supply import three_phase
 from countis.supply.source import Supply
 from countis.supply.toml_file import read_supply

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from countis import E44, Meter
-from countis.errors import SupplyError
-from countis.host.sources import supply_plan
+from countis.host.running.sources import supply_plan
 from countis.supply import Load, Network, steady, three_phase
 from countis.supply.network import FULL_SCALE_I, FULL_SCALE_V
 from countis.supply.profiles import PROFILES, factor
 from countis.supply.toml_file import read_supply
+from countis.words.errors import SupplyError
 
 WHOLE = """
 rate = 6400

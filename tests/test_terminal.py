@@ -27,12 +27,12 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 from textual.widgets import Static
 
-from countis.errors import BusError
-from countis.host import terminal_values as bench
-from countis.host.station import lcd as said
-from countis.host.terminal import Server, Terminal, run
-from countis.host.terminal_lcd import _COLOURS, LARGE, SMALL, Glass, character, lit
-from countis.panel.frame import DISPLAY_TEST, GLYPHS, MINUS, OWN, SIGNS, UNITS, ZONES, LcdFrame
+from countis.host.page.station import lcd as said
+from countis.host.terminal import values as bench
+from countis.host.terminal.app import Server, Terminal, run
+from countis.host.terminal.lcd import _COLOURS, LARGE, SMALL, Glass, character, lit
+from countis.meter.panel.frame import DISPLAY_TEST, GLYPHS, MINUS, OWN, SIGNS, UNITS, ZONES, LcdFrame
+from countis.words.errors import BusError
 
 Cells = list[list[tuple[str, Style]]]
 Scenario = Callable[[Pilot[None]], Awaitable[None]]

@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from running import command, start
 
 from countis import E44, Meter
-from countis.errors import SettingError, TraceError
-from countis.host.desk import Desk, Hub
-from countis.host.feeder import Feeder
-from countis.host.trace_file import TracedHub, TraceFile, hub_of
-from countis.modbus import pdu, rtu, tcp, trace
-from countis.modbus.trace import Direction, Form, Port, Said
+from countis.host.running.feeder import Feeder
+from countis.host.running.hub import Desk, Hub
+from countis.modbus import pdu, rtu, tcp
+from countis.modbus.said import trace
+from countis.modbus.said.trace import Direction, Form, Port, Said
+from countis.serve.trace_file import TracedHub, TraceFile, hub_of
 from countis.supply import three_phase
+from countis.words.errors import SettingError, TraceError
 
 READ = pdu.read_request(50520, 2)
 ANY = st.lists(st.builds(Said, st.integers(0, trace.LAST_US - 1), st.sampled_from(Port), st.sampled_from(Direction),

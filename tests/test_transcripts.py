@@ -26,8 +26,8 @@ import pytest
 
 from countis import E44, Key, Meter
 from countis.models import MODELS
-from countis.settings import SETTINGS
 from countis.supply import Supply, three_phase
+from countis.words.settings import SETTINGS
 
 FOLDER = Path(__file__).parent / "transcripts"
 

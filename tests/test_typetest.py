@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 from running import command
 
 from countis import E43, E44, Meter
-from countis.commands import SetCalibration
-from countis.energy.pulse import Pulses
-from countis.meter import Event
+from countis.host.lab.typetest.accuracy import accuracy_drives
+from countis.host.lab.typetest.checks import Context, disturbed
+from countis.host.lab.typetest.points import ACCURACY, CLAUSES, INFLUENCES, MARGINS, clause, limit_at
+from countis.host.lab.typetest.report import page
+from countis.host.lab.typetest.run import Outcome, Task, drive_all, plan
+from countis.host.lab.typetest.signals import Signal, through
+from countis.host.lab.typetest.stand import Make, new_meter
+from countis.meter.energy.pulse import Pulses
+from countis.meter.meter import Event
 from countis.models import Model
-from countis.settings import Calibration
 from countis.supply import Load, Network, State, Supply
-from countis.typetest.accuracy import accuracy_drives
-from countis.typetest.checks import Context, disturbed
-from countis.typetest.points import ACCURACY, CLAUSES, INFLUENCES, MARGINS, clause, limit_at
-from countis.typetest.report import page
-from countis.typetest.run import Outcome, Task, drive_all, plan
-from countis.typetest.signals import Signal, through
-from countis.typetest.stand import Make, new_meter
+from countis.words.commands import SetCalibration
+from countis.words.settings import Calibration
 
 CONFORMANCE = Path(__file__).parent / "conformance"
 

@@ -18,9 +18,9 @@ from running import command, countis_run, start, stop
 from visitors import AT, UPGRADE, Site, closed, key, masked, next_of
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from countis.host.guard import COOKIE, MAX_BODY
-from countis.host.web import MOST_VIEWERS
+from countis.host.page.routes import MOST_VIEWERS
 from countis.modbus import pdu, tcp
+from countis.serve.web.guard import COOKIE, MAX_BODY
 
 TOKEN = "open sesame"
 JSON, TEXT = {"content-type": "application/json"}, {"content-type": "application/toml"}

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from countis.typetest.points import CLAUSES, clause
+from countis.host.lab.typetest.points import CLAUSES, clause
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = re.compile(r'@pytest\.mark\.manual\("([\d.]+)"\)(?:\n@.*|\n[^\S\n].*|\n\).*)*\ndef (\w+)')

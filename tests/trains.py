@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from countis.energy.pulse import Pulses
-from countis.meter import Event
+from countis.meter.energy.pulse import Pulses
+from countis.meter.meter import Event
 
 
 def begins(events: Iterable[Event], output: str) -> list[int]:

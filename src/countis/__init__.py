@@ -9,26 +9,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from countis.commands import ResetPartials, SelectTariff, SetClock, SetSetting, StartPartial, StopPartial
-    from countis.errors import CountisError
-    from countis.meter import Meter
-    from countis.metrology.measurement import Measurement
+    from countis.meter.meter import Meter
+    from countis.meter.metrology.measurement import Measurement
+    from countis.meter.panel.keys import Key
     from countis.models import E43, E44
-    from countis.panel.keys import Key
     from countis.site import Bus
+    from countis.words.commands import (
+        ResetPartials,
+        SelectTariff,
+        SetClock,
+        SetSetting,
+        StartPartial,
+        StopPartial,
+    )
+    from countis.words.errors import CountisError
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Bus": "countis.site",
-    "CountisError": "countis.errors",
+    "CountisError": "countis.words.errors",
     "E43": "countis.models",
     "E44": "countis.models",
-    "Key": "countis.panel.keys",
-    "Measurement": "countis.metrology.measurement",
-    "Meter": "countis.meter",
+    "Key": "countis.meter.panel.keys",
+    "Measurement": "countis.meter.metrology.measurement",
+    "Meter": "countis.meter.meter",
     **dict.fromkeys(
-        ("ResetPartials", "SelectTariff", "SetClock", "SetSetting", "StartPartial", "StopPartial"), "countis.commands"
+        ("ResetPartials", "SelectTariff", "SetClock", "SetSetting", "StartPartial", "StopPartial"), "countis.words.commands"
     ),
 }
 __all__ = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from countis.cli import main as command
-from countis.errors import CountisError
+from countis.cli.main import main as command
+from countis.words.errors import CountisError
 
 
 def main() -> int:

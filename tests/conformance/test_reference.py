@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from countis.metrology import kernel
+from countis.meter.metrology import kernel
 
 Floats = NDArray[np.float64]
 Longs = NDArray[np.longdouble]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from countis import E43, E44, Measurement, Meter, SetClock, SetSetting
-from countis.quantities import COUNTED_COLUMN, LIVE_COLUMN
 from countis.supply import three_phase
+from countis.words.quantities import COUNTED_COLUMN, LIVE_COLUMN
 
 SETTINGS = ("address", "ct_primary", "ct_secondary", "demand_period", "tariff_control", "sealed", "user_lock")
 K, TEN, TENTH = 10**9, 10**7, 10**5  # µWh in 1 kWh, 10 Wh and 0.1 Wh

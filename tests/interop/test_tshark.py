@@ -15,7 +15,7 @@ import pytest
 from pymodbus.client import ModbusTcpClient
 from pymodbus.framer import FramerType
 
-from countis.modbus import trace
+from countis.modbus.said import trace
 from interop.conftest import RunMeter
 
 TSHARK: Final = shutil.which("tshark")

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from trains import begins
 
 from countis import E44, Measurement, Meter, SetClock
-from countis.energy.load_curve import RecordWritten
-from countis.meter import Event
-from countis.metrology.measurement import Metrology
+from countis.meter.energy.load_curve import RecordWritten
+from countis.meter.meter import Event
+from countis.meter.metrology.measurement import Metrology
 from countis.modbus import pdu, rtu, tcp
 from countis.supply import Load, Network, Supply, steady
 

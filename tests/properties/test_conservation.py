@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from trains import begins
 
 from countis import E43, E44, Measurement, Meter, SelectTariff, SetSetting, StopPartial
-from countis.energy.increment import whole_units
-from countis.energy.registers import Layout, counters
+from countis.meter.energy.increment import whole_units
+from countis.meter.energy.registers import Layout, counters
 from countis.models import pulse_weight
-from countis.quantities import KINDS, MICRO, SUM
+from countis.words.quantities import KINDS, MICRO, SUM
 
 POWER = st.floats(-1500.0, 1500.0, allow_nan=False)
 WINDOW = st.tuples(

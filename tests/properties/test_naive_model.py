@@ -14,10 +14,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from trains import begins
 
-from countis import E43, Measurement, Meter, ResetPartials, SelectTariff, SetClock, SetSetting, StartPartial, StopPartial
-from countis.commands import Reason
-from countis.energy.load_curve import RecordWritten
-from countis.meter import Event
+from countis import (
+    E43,
+    Measurement,
+    Meter,
+    ResetPartials,
+    SelectTariff,
+    SetClock,
+    SetSetting,
+    StartPartial,
+    StopPartial,
+)
+from countis.meter.energy.load_curve import RecordWritten
+from countis.meter.meter import Event
+from countis.words.commands import Reason
 
 SECOND = 10**9
 DAY = 86400 * SECOND

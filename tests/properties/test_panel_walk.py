@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from countis import E43, E44, Key, Meter, SetSetting
-from countis.energy.registers import Layout
+from countis.meter.energy.registers import Layout
+from countis.meter.panel.draw import draw
+from countis.meter.panel.frame import GLYPHS, SIGNS, UNITS, ZONES, LcdFrame, places
+from countis.meter.panel.machine import Press, Release
 from countis.models import Model
-from countis.panel.draw import draw
-from countis.panel.frame import GLYPHS, SIGNS, UNITS, ZONES, LcdFrame, places
-from countis.panel.machine import Press, Release
-from countis.quantities import COUNTED_COLUMN, PARTIALS
 from countis.supply import Supply, three_phase
+from countis.words.quantities import COUNTED_COLUMN, PARTIALS
 
 SECOND = 1_000_000_000
 RATE = 800  # the least that a meter takes

@@ -24,18 +24,18 @@ from countis import (
     SetSetting,
     StartPartial,
     StopPartial,
-    event_log,
 )
-from countis import memory as memory_module
-from countis.commands import Command, SetCalibration
-from countis.energy.increment import Ints
-from countis.energy.load_curve import CAPACITY
-from countis.energy.registers import Layout
-from countis.errors import MemoryImageError
-from countis.memory import LOG_OFFSET, PAGE, RING_OFFSET, Page, Write, leftovers
-from countis.quantities import PARTIALS
-from countis.settings import Calibration
+from countis.meter.energy.increment import Ints
+from countis.meter.energy.load_curve import CAPACITY
+from countis.meter.energy.registers import Layout
+from countis.meter.memory import event_log
+from countis.meter.memory import image as memory_module
+from countis.meter.memory.image import LOG_OFFSET, PAGE, RING_OFFSET, Page, Write, leftovers
 from countis.supply import three_phase
+from countis.words.commands import Command, SetCalibration
+from countis.words.errors import MemoryImageError
+from countis.words.quantities import PARTIALS
+from countis.words.settings import Calibration
 
 QUICK, SLOW = 60, 1000  # random histories
 POSITIONS = 64  # random cuts of each

@@ -19,14 +19,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from properties.naive_meter import COUNTERS, HOURS, KINDS, PARTIALS, SECOND, TARIFFS, Command, NaiveMeter
 
 from countis import Key, Measurement, Meter, SetClock, SetSetting, StartPartial, StopPartial
-from countis import commands as of_the_meter
-from countis.commands import Reason, ResetPartials, SelectTariff, SetCalibration
-from countis.metrology.measurement import Metrology
+from countis.meter.metrology.measurement import Metrology
 from countis.modbus import rtu
 from countis.models import MODELS
-from countis.quantities import COUNTED_COLUMN, LIVE_COLUMN
-from countis.settings import Calibration
 from countis.supply import three_phase
+from countis.words import commands as of_the_meter
+from countis.words.commands import Reason, ResetPartials, SelectTariff, SetCalibration
+from countis.words.quantities import COUNTED_COLUMN, LIVE_COLUMN
+from countis.words.settings import Calibration
 
 PERIODS = tuple(f"{p}{ago}.{k}" for p in ("day", "week", "month") for ago in ("", "-1") for k in ("Ea+", "Ea-"))
 ROLLS = (*KINDS[:5], *(f"Ea+.T{t}" for t in TARIFFS))

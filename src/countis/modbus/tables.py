@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from countis.quantities import PARTIALS, PERIODS, SCOPES, TARIFFS, counter_symbol
+from countis.words.quantities import PARTIALS, PERIODS, SCOPES, TARIFFS, counter_symbol
 
 TABLE: Final = "table V201.255"
 Codes = tuple[tuple[int, int], ...]  # (value, code on the wire)

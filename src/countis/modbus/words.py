@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countis.modbus.tables import BLOCKS, RESERVED, ROWS, SIZE, WORDS, Block, Row
-from countis.quantities import COUNTED, COUNTED_COLUMN, LIVE_COLUMN, QUANTITIES, ROLL_OVER
+from countis.words.quantities import COUNTED, COUNTED_COLUMN, LIVE_COLUMN, QUANTITIES, ROLL_OVER
 
 Words = NDArray[np.uint16]
 NOT_AVAILABLE: Final = {"U8": 0xFF, "U16": 0xFFFF, "U32": 0xFFFFFFFF, "S16": 0x7FFF, "S32": 0x7FFFFFFF,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Final
 
-from countis.errors import BadReply, Refused, SettingError
 from countis.modbus import pdu, words
 from countis.modbus.tables import ROWS
-from countis.settings import SETTINGS, setting
 from countis.site import plan
 from countis.site.line import Line, Loopback, Responder, open_line
 from countis.site.plan import Value
+from countis.words.errors import BadReply, Refused, SettingError
+from countis.words.settings import SETTINGS, setting
 
 _WRITABLE: Final = {row.symbol: row for row in ROWS if row.symbol in SETTINGS and "W" in row.access}
 _MEANING: Final = {1: "function or state", 2: "address", 3: "value", 11: "no such unit"}

@@ -14,9 +14,9 @@ from typing import Final, Protocol
 
 import serial
 
-from countis.errors import BadReply, BusError, NoReply
 from countis.modbus import rtu, tcp
 from countis.modbus.pdu import ERROR, READ, WRITE, WRITE_MANY
+from countis.words.errors import BadReply, BusError, NoReply
 
 _PARITIES: Final = {"N": serial.PARITY_NONE, "E": serial.PARITY_EVEN, "O": serial.PARITY_ODD}
 _WRITE_REPLY: Final = 8

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from countis.errors import UnknownSymbol
 from countis.modbus import words
 from countis.modbus.pdu import MAX_READ
 from countis.modbus.tables import RESERVED, ROWS, SIZE, Row
-from countis.quantities import LIVE_COLUMN, QUANTITIES
+from countis.words.errors import UnknownSymbol
+from countis.words.quantities import LIVE_COLUMN, QUANTITIES
 
 Value = float | int | str | None
 _RESIDUAL: Final = 10**4

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
-from countis.errors import BadReply, NoReply, TraceError
-from countis.modbus import explain, pdu, rtu, trace
+from countis.modbus import pdu, rtu
+from countis.modbus.said import explain, trace
+from countis.modbus.said.trace import Direction, Said
 from countis.modbus.tables import ROWS
-from countis.modbus.trace import Direction, Said
-from countis.settings import SETTINGS
 from countis.site.line import Line, check_rtu_reply
+from countis.words.errors import BadReply, NoReply, TraceError
+from countis.words.settings import SETTINGS
 
 _EXACT: Final = {at: row.symbol for row in ROWS if row.symbol in SETTINGS or row.symbol.startswith("id.")
                  for at in range(row.address, row.address + row.words)}  # fmt: skip

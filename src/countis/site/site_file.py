@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from countis.errors import CountisError, SettingError, SiteError
-from countis.faults import Fault, read_fault
+from countis.modbus.line.faults import Fault, read_fault
 from countis.models import MODELS, Model
-from countis.settings import SETTINGS, Value
-from countis.toml_reader import Reader, Row, number, one_of, text, whole
+from countis.words.errors import CountisError, SettingError, SiteError
+from countis.words.settings import SETTINGS, Value
+from countis.words.toml import Reader, Row, number, one_of, text, whole
 
 _TARGETS: Final = "pty, a device path, tcp://HOST:PORT, rtu+tcp://HOST:PORT"
 MOST_METERS: Final = 247

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countis.models import E44
-from countis.quantities import SCOPES, SUM
 from countis.supply.profiles import PROFILES, Points
+from countis.words.quantities import SCOPES, SUM
 
 # order -> (ratio to the fundamental, degrees at the positive zero crossing of the phase's voltage)
 Harmonics = Mapping[int, tuple[float, float]]

@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from countis.errors import SupplyError
 from countis.supply import synthesis
 from countis.supply.network import (
     FULL_SCALE,
@@ -27,6 +26,7 @@ from countis.supply.network import (
     voltage_phasors,
 )
 from countis.supply.profiles import factor
+from countis.words.errors import SupplyError
 
 Samples = NDArray[np.float64]
 _MOVES_PER_SECOND: Final = 5  # loads with a profile change this often

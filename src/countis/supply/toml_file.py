@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from math import cos, floor, radians
 from typing import Any, Final
 
-from countis.errors import SupplyError
 from countis.models import MAX_RATE, MIN_RATE
-from countis.settings import CHANNELS
 from countis.supply.network import PHASES, FrontEnd, Harmonics, Load, Network, State, Wiring, angle_of
 from countis.supply.profiles import PROFILES, Points
 from countis.supply.source import Supply
 from countis.supply.synthesis import PIECE
-from countis.toml_reader import Reader, Row, number, one_of, plain, short, text, whole
+from countis.words.errors import SupplyError
+from countis.words.settings import CHANNELS
+from countis.words.toml import Reader, Row, number, one_of, plain, short, text, whole
 
 AT_END: Final = ("stop", "loop", "off")
 _RAMP_STEPS: Final = 2000

@@ -1,0 +1,1 @@
+"""The laboratory: calibration, recordings for others' tools, the type test."""

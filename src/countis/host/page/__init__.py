@@ -1,0 +1,1 @@
+"""One meter's page: its routes, what it shows, who looks at it."""

@@ -1,0 +1,220 @@
+"""One running meter as a page sees it: what it shows, what it is wired to, what is said on its ports.
+
+Rule: values only, ready for JSON; the meter is asked under its runner's lock.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import tomllib
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from countis.host.running.console import event_rows
+from countis.host.running.feeder import Feeder
+from countis.host.running.hub import Desk, Exchange
+from countis.meter.energy.registers import Layout
+from countis.meter.meter import Meter
+from countis.meter.panel.frame import LcdFrame
+from countis.meter.panel.keys import Key
+from countis.meter.panel.machine import Press, Release
+from countis.modbus.said import explain
+from countis.supply.toml_file import SupplyPlan, read_supply
+from countis.words.commands import Refusal, SetSetting
+from countis.words.errors import SupplyError
+from countis.words.quantities import PARTIALS, QUANTITIES
+from countis.words.settings import CHANNELS, SETTINGS
+
+_CYCLES: Final = 2  # of the network on the scope
+_POINTS: Final = 192  # on the scope; divides into cycles, so that a page can take phasors from it
+_STEPS: Final = np.array([10.0] * 3 + [1000.0] * 3)  # the scope's integers: 0.1 V, 1 mA on the secondary
+_HEARD: Final = 400  # exchanges that wait for a page
+_TOLD: Final = 40  # exchanges told at once; what is beyond is counted
+_MOST_STATES, _MOST_LOADS = 5000, 64  # of a supply that comes from a page
+_NAME: Final = "supply"
+T = TypeVar("T")
+
+
+def lcd(frame: LcdFrame) -> dict[str, Any]:
+    """Return a frame for JSON."""
+    lit = {"segments": frame.segments, "flashes": frame.flashes}
+    return {"text": frame.text, **lit, "phase": frame.phase, "light": frame.light}
+
+
+def toml(document: Mapping[str, Any]) -> str:
+    """Write a document as TOML, each of its first keys on a line of its own."""
+    return "".join(f"{json.dumps(key)} = {_inline(value)}\n" for key, value in document.items())
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_inline(inner)}" for key, inner in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    if value is None:
+        raise SupplyError(f"{_NAME}: null is no value (allowed: a key left out)")
+    if not isinstance(value, bool | int | float | str):
+        raise SupplyError(f"{_NAME}: {value} is no value of a supply (allowed: numbers, text, true, false)")
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _written(document: Mapping[str, Any]) -> str:
+    """Write a supply as TOML; SupplyError where it cannot be."""
+    try:
+        text = toml(document)
+        text.encode()
+    except SupplyError:
+        raise
+    except (ValueError, TypeError, RecursionError):
+        raise SupplyError(f"{_NAME}: not to be written as TOML (allowed: finite numbers, text, lists, tables)") from None
+    return text
+
+
+class Station:
+    """A meter's feeder and desk; `supply` is the document it is fed from, None for a recording; `name` of the meter."""
+
+    def __init__(self, feeder: Feeder, desk: Desk, supply: dict[str, Any] | None, supply_name: str, name: str = "") -> None:
+        self.feeder, self.desk, self.supply, self.supply_name, self.name = feeder, desk, supply, supply_name, name
+        self._asked = 0  # requests when last told
+
+    @property
+    def meter(self) -> Meter:
+        """The meter."""
+        return self.feeder.meter
+
+    @property
+    def address(self) -> int:
+        """Its address, which keys may change."""
+        return self.desk.address
+
+    def listen(self, wanted: bool) -> None:
+        """Begin or end to keep what is said on the ports."""
+        self._asked, self.feeder.watched = self.desk.requests, wanted
+        self.desk.heard = deque(maxlen=_HEARD) if wanted else None
+
+    # the front panel
+
+    def frame(self) -> LcdFrame:
+        """Return what the LCD shows now."""
+        with self.feeder.lock:
+            return self.meter.front.frame(time.monotonic_ns())
+
+    def key(self, key: Key, down: bool) -> None:
+        """Press or release a key now."""
+        with self.feeder.lock:
+            self.meter.front.event(Press(key) if down else Release(key), time.monotonic_ns())
+
+    def let_go(self, keys: Key) -> None:
+        """Let keys go up of whoever is gone; that presses nothing."""
+        with self.feeder.lock:
+            self.meter.front.let_go(keys, time.monotonic_ns())
+
+    def seal(self, closed: bool) -> Refusal | None:
+        """Close or break the seal (decision 13)."""
+        with self.feeder.lock:
+            return self.meter.apply([SetSetting("sealed", int(closed))])
+
+    # what can be seen
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a list of meters shows of it."""
+        with self.feeder.lock:
+            power, energy = self.meter["P"], self.meter["Ea+"]
+        return {"address": self.address, "name": self.name, "model": self.meter.model.name, "lcd": self.frame().text,
+                "P": power, "Ea+": energy, "requests": self.desk.requests}  # fmt: skip
+
+    def state(self) -> dict[str, Any]:
+        """Return every value of a moment, in SI units; None is not available."""
+        with self.feeder.lock:
+            meter = self.meter
+            values = {symbol: meter[symbol] for symbol in QUANTITIES}
+            runs = [symbol for symbol in PARTIALS if meter.runs(symbol)]
+            settings = {symbol: meter[symbol] for symbol in SETTINGS}
+            state = {"settings": settings, "powered": meter.powered, "missing": meter.missing, "clock": meter.clock,
+                     "fault": meter.malfunction, "events": int(meter.row[Layout.events])}  # fmt: skip
+        rounded = {symbol: round(v, 6) if isinstance(v, float) else v for symbol, v in values.items()}
+        notes = self.feeder.notes
+        return {"model": self.meter.model.name, "address": self.address, "reference": self.meter.model.reference, **state,
+                "speed": self.feeder.speed, "requests": self.desk.requests, "notes": notes, "running": runs, "name": self.name,
+                "faults": self.desk.fault_rows,
+                "values": rounded}  # fmt: skip
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the event log, newest first."""
+        with self.feeder.lock:
+            return event_rows(self.meter)[::-1]
+
+    def scope(self) -> dict[str, Any] | None:
+        """Return two cycles of the six waveforms from a rising zero crossing of V1 on, in steps of 0.1 V and 1 mA."""
+        blocks = list(self.feeder.latest)
+        with self.feeder.lock:
+            rate, frequency = self.meter.rate, self.meter["f"]
+        samples = np.concatenate(blocks) if blocks else np.zeros((0, 6))
+        length = _CYCLES * rate / (frequency if isinstance(frequency, float) else 50.0)
+        head = samples[: max(0, len(samples) - int(length) - 2), 0]
+        rising = np.flatnonzero((head[:-1] < 0.0) & (head[1:] >= 0.0))
+        if len(samples) < length + 2:
+            return None
+        at = float(rising[-1]) if len(rising) else 0.0
+        if len(rising):
+            before, after = head[int(at)], head[int(at) + 1]
+            at += float(before / (before - after))
+        places = at + np.arange(_POINTS) * (length / _POINTS)
+        whole = np.arange(len(samples))
+        waves = {name: np.rint(np.interp(places, whole, samples[:, k]) * _STEPS[k]).astype(int).tolist()
+                 for k, name in enumerate(CHANNELS)}  # fmt: skip
+        return {"ms": 1000.0 * length / rate, "cycles": _CYCLES, "waves": waves}
+
+    def lights(self) -> list[tuple[str, float]]:
+        """Return flashes and pulses since the last call, each with how many ms ago it was."""
+        now, lights = time.monotonic(), self.feeder.lights
+        return [(output, round(1000.0 * (now - at), 1)) for output, at in _drained(lights)]
+
+    def told(self) -> list[dict[str, Any]]:
+        """Return what was said on the ports since the last call, two frames for each exchange."""
+        kept, asked = self.desk.heard, self.desk.requests
+        heard = list(_drained(kept)) if kept is not None else []
+        skipped = max(len(heard), asked - self._asked) - _TOLD
+        self._asked = asked
+        left_out = [{"skipped": skipped}] if skipped > 0 and heard else []
+        return [*left_out, *(line for exchange in heard[-_TOLD:] for line in _lines(exchange))]
+
+    # what it is wired to
+
+    def wire(self, document: dict[str, Any], name: str) -> None:
+        """Feed the meter from another supply; SupplyError in one line where it cannot be."""
+        self._wire(document, read_supply(_written(document), _NAME, _MOST_STATES, _MOST_LOADS), name)
+
+    def wire_text(self, text: str, name: str) -> None:
+        """Feed the meter from a supply file; SupplyError names line and key."""
+        plan = read_supply(text, name, _MOST_STATES, _MOST_LOADS)
+        document = tomllib.loads(text)
+        _written(document)  # what a page cannot be told is not taken
+        self._wire(document, plan, name)
+
+    def _wire(self, document: dict[str, Any], plan: SupplyPlan, name: str) -> None:
+        if plan.recording is not None:
+            raise SupplyError("recording: not from a page (allowed: voltages and loads; countis run --recording)")
+        with self.feeder.lock:
+            ratio, midnight = self.meter.ratio, self.meter.clock % 86400
+        self.feeder.change(plan.build(ratio, midnight))
+        self.supply, self.supply_name = document, name
+
+
+def _drained(kept: deque[T]) -> Iterator[T]:
+    while kept:
+        yield kept.popleft()
+
+
+def _lines(exchange: Exchange) -> Iterator[dict[str, Any]]:
+    """Yield request and reply as a monitor prints them."""
+    asked = explain.request(exchange.request)
+    answered = explain.reply(exchange.request, exchange.reply)
+    for direction, told, raw in (("request", asked, exchange.request), ("reply", answered, exchange.reply)):
+        yield {"time": round(exchange.time, 3), "port": exchange.port, "unit": exchange.unit, "direction": direction,
+               "function": told.function, "text": told.text, "values": told.values, "exception": told.exception,
+               "bytes": raw.hex(" ").upper()}  # fmt: skip

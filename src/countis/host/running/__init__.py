@@ -1,0 +1,1 @@
+"""Meters at work on this machine: their threads, ports, memories and supplies."""

@@ -1,0 +1,143 @@
+"""What `countis run` prints: where to connect, how it goes, how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from countis.meter.energy.registers import Layout
+from countis.meter.memory.event_log import Entry, Kind
+from countis.meter.meter import Meter
+
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # the meter's clock knows no zone; UTC only serves the sum
+
+
+def own_command() -> str:
+    """Return how this command can be called again from here."""
+    path = Path(sys.argv[0])
+    return "countis" if shutil.which("countis") == str(path.resolve()) or path.name != "countis" else str(path)
+
+
+def _number(value: object, digits: int, unit: str) -> str:
+    return f"{value:.{digits}f} {unit}".rstrip() if isinstance(value, int | float) else f"---- {unit}".rstrip()
+
+
+def status(meter: Meter, requests: int, notes: Iterable[str] = ()) -> str:
+    """Return the line that `run` prints each second."""
+    power, energy = meter["P"], meter["Ea+"]
+    kilo = power / 1000 if isinstance(power, float) else None
+    kwh = energy / 1000 if isinstance(energy, float) else None
+    troubles = [*([] if meter.powered else ["no power at L1-N"]), *(f"{phase} missing" for phase in meter.missing), *notes]
+    return "  ".join((
+        f"V {_number(meter['V'], 1, 'V')}", f"I {_number(meter['I'], 2, 'A')}", f"P {_number(kilo, 2, 'kW')}",
+        f"PF {_number(meter['PF'], 3, '')}", f"f {_number(meter['f'], 2, 'Hz')}",
+        f"Ea+ {_number(kwh, 3 if kwh is not None and kwh < 100 else 1, 'kWh')}", f"T{meter['tariff']}",
+        f"{requests} requests", *troubles,
+    ))  # fmt: skip
+
+
+def show(line: str, out: TextIO | None) -> None:
+    """Print a status line: over the last one on a terminal, cut to its width; else below it."""
+    if out is None or not _takes(out):
+        return  # closed, or nobody reads: the meter does not wait for them
+    if out.isatty():
+        print(f"\r\x1b[K{line[: os.get_terminal_size(out.fileno()).columns - 1]}", end="", file=out, flush=True)
+    else:
+        print(line, file=out, flush=True)
+
+
+def _date(seconds: int) -> str:
+    """Write a time of a meter's clock."""
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S}"
+
+
+def event_rows(meter: Meter) -> list[dict[str, Any]]:
+    """Return the event log as rows of text, oldest first; of an entry that was lost only its number is known."""
+    return [{"number": number, **_event(entry)} for number, entry in meter.log.entries(int(meter.row[Layout.events]))]
+
+
+def _event(entry: Entry | None) -> dict[str, str]:
+    if entry is None:
+        return {"time": "", "kind": "damaged", "whence": "", "subject": "", "old": "", "new": ""}
+    old, new = entry.old, entry.new
+    if entry.kind is Kind.CLOCK:
+        old, new = (_date(int(text)) for text in (old, new))
+    return {"time": _date(entry.time), "kind": entry.kind.name.lower(), "whence": entry.whence.name.lower(),
+            "subject": entry.subject, "old": old, "new": new}  # fmt: skip
+
+
+class EventPrinter:
+    """Prints what meters note from now on, a line each on standard error; `meters` by their names."""
+
+    def __init__(self, meters: Iterable[tuple[str, Meter]]) -> None:
+        self._meters = [(name, meter) for name, meter in meters]
+        self._seen = [int(meter.row[Layout.events]) for _, meter in self._meters]
+
+    def show(self) -> None:
+        """Print what is new, as far as somebody reads; the meters go on meanwhile."""
+        for k, (name, meter) in enumerate(self._meters):
+            first, self._seen[k] = self._seen[k], int(meter.row[Layout.events])
+            if first == self._seen[k] or not _takes(sys.stderr):
+                continue
+            new = [row for row in event_rows(meter) if row["number"] >= first]
+            missed = [f"{name}{new[0]['number'] - first} more before"] if new and new[0]["number"] > first else []
+            clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+            with contextlib.suppress(OSError):
+                for line in (*missed, *(f"{name}{event_line(row)}" for row in new)):
+                    if _takes(sys.stderr):
+                        print(f"{clear}{line}", file=sys.stderr, flush=True)
+
+
+def _takes(out: TextIO) -> bool:
+    """Tell whether a line can be written without waiting for whoever reads."""
+    try:
+        return bool(select.select([], [out], [], 0)[1])
+    except OSError:  # it is no file
+        return True
+
+
+def event_line(row: Mapping[str, str]) -> str:
+    """Write a row of the event log for people."""
+    change = " -> ".join(text for text in (row["old"], row["new"]) if text)
+    return f"{row['time']:19}  {row['kind']:8}  {row['whence']:5}  {row['subject']:14}  {change}".rstrip()
+
+
+def bus_greeting(lines: Iterable[tuple[str, str, int]], web: str | None, folder: Path, changed: Iterable[str]) -> str:
+    """Return what `bus` prints when everything answers. lines: where, how fast, how many meters."""
+    told = [f"  {where}  {speed}, {meters} meters" for where, speed, meters in lines]
+    page = [f"  page     http://{web}/"] if web is not None else []
+    return "\n".join(["countis bus", f"  memories {folder}", *(f"  changed  {text}" for text in changed), *page, *told])
+
+
+def greeting(meter: Meter, ports: Mapping[str, str | None], memory: Path, changed: Iterable[str] = ()) -> str:
+    """Return what `run` prints when everything answers: where to connect, and lines ready to copy."""
+    s, command = meter.settings, own_command()
+    address, baud = s["address"], s["baud"]
+    parity = {"N": "none", "E": "even", "O": "odd"}[str(s["parity"])]
+    read, what = "-0 -1 -t 4:int -B -r 50514 -c 3", "mbpoll reads U12 U23 U31 in 0.01 V"
+    clock = (_EPOCH + timedelta(seconds=meter.clock)).strftime("%Y-%m-%d %H:%M")
+    lines = [f"countis {meter.model.name}, address {address}, CT {s['ct_primary']}/{s['ct_secondary']}, clock {clock}"]
+    lines += [f"  memory   {memory}", *(f"  changed  {text}" for text in changed)]
+    if ports["web"] is not None:
+        lines.append(f"  page     http://{ports['web']}/")
+    if (serial := ports["serial"]) is not None:
+        lines.append(f"  RTU      {serial}  {baud} 8{s['parity']}{s['stop_bits']}, {what}")
+        lines.append(f"mbpoll -m rtu -a {address} -b {baud} -P {parity} {read} {serial}")
+    if (tcp := ports["tcp"]) is not None:
+        host, port = tcp.rsplit(":", 1)
+        lines.append(f"  TCP      {tcp}, {what}")
+        lines.append(f"mbpoll -m tcp -p {port} -a {address} {read} {host}")
+        lines.append(f"{command} read tcp://{tcp} {address} U12 V1 I1 P PF f Ea+")
+    if ports.get("tls") is not None:
+        lines.append(f"  TLS      {ports['tls']}, for clients with a certificate")
+    if (rtu_tcp := ports["rtu_tcp"]) is not None:
+        lines.append(f"  RTU/TCP  {rtu_tcp}")
+        lines.append(f"{command} read rtu+tcp://{rtu_tcp} {address}")
+    return "\n".join(lines)

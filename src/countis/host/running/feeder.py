@@ -1,0 +1,168 @@
+"""What one meter is fed from, and what it did meanwhile, for whoever looks.
+
+Rule: the meter is touched under its lock only; samples are made outside of it. Time is given by the runner.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from typing import Any, Final
+
+from numpy.typing import NDArray
+
+from countis.host.running.sources import Source
+from countis.meter.energy.load_curve import RecordWritten
+from countis.meter.meter import Event, Meter
+from countis.modbus.line.faults import Faults, Kind
+from countis.supply.source import Supply
+
+_PIECE: Final = 4000  # samples fed under the lock at once, so that no request waits long
+_BEHIND: Final = 2.0  # s of host time the meter may be late before it lets the rest go
+_BRIEF: Final = 0.01  # s of host time between feeds at least
+_HEAD_START: Final = 2.5  # s of signal at most that are fed at once, so that there is something to read
+_STALE: Final = 2.0  # s without samples after which it is said
+_LATEST: Final = 4  # blocks of samples that are kept for whoever looks
+_LIGHTS: Final = 64  # flashes and pulses that are kept
+
+
+class Feeder:
+    """One meter and its source, at `speed` times the clock."""
+
+    def __init__(self, meter: Meter, source: Source, speed: float, *, faults: Faults | None = None,
+                 stale_after: float = math.inf) -> None:  # fmt: skip
+        self.meter, self.source, self.speed = meter, source, speed
+        self.lock = threading.Lock()
+        meter.pace = speed
+        self.faults, self.stale_after = faults or Faults(), stale_after
+        self.began = time.monotonic_ns()
+        self.latest: deque[NDArray[Any]] = deque(maxlen=_LATEST)  # the last samples
+        self.watched = False  # whether somebody looks at the samples
+        self.lights: deque[tuple[str, float]] = deque(maxlen=_LIGHTS)  # output and monotonic time of flashes and pulses
+        self.ended = False  # the source has come to its end
+        self.reached = speed  # the speed that is kept
+        self._wanted: Source | None = None  # what to be fed from instead
+        self._last = time.monotonic()
+        self._volts = source.tariff_volts
+        self._rate, self._origin, self._fed = 0.0, 0.0, 0  # samples a second; from when on; since then
+
+    def change(self, source: Source) -> None:
+        """Feed from another source as soon as may be; a supply goes on in phase after another."""
+        self._wanted = source
+
+    @property
+    def line_now(self) -> int:
+        """Line time in ns since the meter began, which its faults go by."""
+        return time.monotonic_ns() - self.began
+
+    @property
+    def silent(self) -> float:
+        """For how many s no samples have come."""
+        return time.monotonic() - self._last
+
+    @property
+    def stale(self) -> bool:
+        """Whether its values are too old to be given out, judged by when samples came."""
+        fault = self.faults.on(Kind.STALE, self.line_now) if self.faults.list else None
+        after = self.stale_after if fault is None else min(fault.amount, self.stale_after)
+        return after < math.inf and self.silent > after
+
+    @property
+    def late(self) -> bool:
+        """Whether samples do not come, or not as fast as they should."""
+        return self.silent > _STALE or self.reached < 0.95 * self.speed
+
+    @property
+    def notes(self) -> list[str]:
+        """What is not as it should be, in a few words."""
+        notes = [f"no samples for {self.silent:.0f} s"] if self.silent > _STALE else []
+        notes += [f"{self.reached:.0f} of {self.speed:g} x"] if self.reached < 0.95 * self.speed else []
+        return notes + damage(self.meter)
+
+    def head_start(self, stopped: threading.Event) -> None:
+        """Feed until there is something to read."""
+        left = round(_HEAD_START * self.meter.rate)
+        while left > 0 and self.meter["V"] is None and not (stopped.is_set() or self.ended):
+            step = min(left, round(self.meter.rate / 4))
+            self._feed(step, stopped)
+            left -= step
+
+    def follow(self, stopped: threading.Event, slice_s: float) -> float:
+        """Feed what the clock asks for; return when to come again, in monotonic s: after a slice, or at the stroke of a second.
+
+        A machine that cannot keep up runs slower instead of ever later.
+        """
+        self._take_wanted()
+        now = time.monotonic()
+        if self._rate != self.speed * self.meter.rate:
+            self._rate, self._origin, self._fed = self.speed * self.meter.rate, now, 0
+        due = int((now - self._origin) * self._rate) - self._fed
+        if self.faults.on(Kind.STALE, self.line_now) is not None:
+            self._origin += due / self._rate
+            return now + slice_s
+        if due > _BEHIND * self._rate:
+            self._origin += due / self._rate - slice_s
+            due = int((now - self._origin) * self._rate) - self._fed
+        if due > 0:
+            self._feed(due, stopped)
+        self._fed += max(0, due)
+        spent = time.monotonic() - now
+        self.reached = self.speed if spent < slice_s else due / self.meter.rate / spent
+        stroke = self._origin + (self._fed + (1.0 - self.meter.now / 1e9 % 1.0) * self.meter.rate) / self._rate
+        return min(now + slice_s, max(stroke, now + _BRIEF))
+
+    def _feed(self, count: int, stopped: threading.Event) -> None:
+        """Feed `count` samples in pieces, until the source has ended."""
+        while count > 0 and not (stopped.is_set() or self.ended):
+            block = self.source.read(min(count, _PIECE))
+            self.ended = len(block) == 0
+            if self.ended:
+                return
+            with self.lock:
+                if self.source.tariff_volts != self._volts:
+                    self._volts = self.source.tariff_volts
+                    self.meter.tariff_input(self._volts)
+                events = self.meter.feed(block)
+                drift = self.faults.on(Kind.DRIFT, self.line_now)
+                if drift is not None:
+                    self.meter.nudge_clock(round(len(block) / self.meter.rate * 1e3 * drift.amount))
+            if self.watched:
+                self.latest.append(block)
+            self._show(events)
+            self._last = time.monotonic()
+            count -= len(block)
+
+    def _take_wanted(self) -> None:
+        """Go over to the source that was asked for."""
+        wanted, self._wanted = self._wanted, None
+        if wanted is None:
+            return
+        self.ended = False
+        self._change_to(wanted)
+
+    def _change_to(self, wanted: Source) -> None:
+        if isinstance(wanted, Supply) and isinstance(self.source, Supply):
+            if wanted.rate == self.source.rate:
+                self.source.follow(wanted)
+                return
+            wanted.begin_at(self.source.turns)
+        with self.lock:
+            self.source = wanted
+            if wanted.rate != self.meter.rate:
+                self._show(self.meter.set_rate(wanted.rate))
+        self.latest.clear()
+
+    def _show(self, events: list[Event]) -> None:
+        """Keep when flashes and pulses happened, in host time."""
+        now = time.monotonic()
+        for event in events:
+            if not isinstance(event, RecordWritten):
+                ago = (self.meter.now - event.on[-_LIGHTS:]) / 1e9 / self.speed
+                self.lights.extend((event.output, now - float(seconds)) for seconds in ago)
+
+
+def damage(meter: Meter) -> list[str]:
+    """Say which pages of a memory are lost, in a few words."""
+    return [f"memory damaged: {page.name.lower()} page" for page in sorted(meter.store.lost)]

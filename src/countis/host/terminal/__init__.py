@@ -1,0 +1,1 @@
+"""`countis panel`: a running meter's front panel in a terminal."""

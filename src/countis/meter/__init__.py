@@ -1,0 +1,1 @@
+"""The device: pure, without clock, file or socket."""

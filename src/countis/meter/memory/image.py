@@ -1,0 +1,263 @@
+"""State of the meter <-> bytes of its FRAM.
+
+Rule: pure; this file makes and reads bytes, the host carries writes out. A page is written to the older of its two copies,
+with a sequence number and a CRC, so that a cut at any byte leaves the other copy whole.
+
+    offset  size         what
+    0       2 × 4096     hot page: the integer row of energy/registers.py
+    8192    2 × 4096     settings page: JSON of model, settings and calibration
+    16384   4608 × 16    ring of load-curve records, each with its CRC
+    90112   512 × 64     ring of the event log, each entry with its CRC; from version 2 on
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+from typing import Final
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countis.meter.energy import load_curve, registers
+from countis.meter.energy.increment import Ints
+from countis.meter.energy.load_curve import Record
+from countis.meter.memory import event_log
+from countis.meter.memory.event_log import TEXT, Entry, Kind, Whence
+from countis.models import E44, MODELS, Model
+from countis.words.errors import CountisError, MemoryImageError
+from countis.words.settings import FACTORY, Calibration, Value, setting
+
+VERSION: Final = 2  # of the layout; a higher one is refused, a lower one is read and written anew
+PAGE: Final = 4096
+_MAGIC: Final = b"CTIS"
+_HEAD: Final = struct.Struct("<4sHHQI")  # magic, version, page, sequence, length of the payload
+_CRC: Final = struct.Struct("<I")
+_RECORD: Final = struct.Struct("<IIHH")  # end, mean mW, period s, incomplete; a CRC follows
+_RECORD_SIZE: Final = _RECORD.size + _CRC.size
+_ENTRY: Final = struct.Struct(f"<IBB2x{TEXT}s{TEXT}s{TEXT}s4x")  # time, kind, whence, subject, old, new; a CRC follows
+_ENTRY_SIZE: Final = _ENTRY.size + _CRC.size
+_LOST: Final = 0xFFFFFFFF  # the mean of a record whose bytes are damaged
+
+Write = tuple[int, bytes]
+
+
+class Page(IntEnum):
+    """The two kinds of page."""
+
+    HOT = 0
+    SETTINGS = 1
+
+
+RING_OFFSET: Final = len(Page) * 2 * PAGE
+LOG_OFFSET: Final = RING_OFFSET + load_curve.CAPACITY * _RECORD_SIZE
+IMAGE_SIZE: Final = LOG_OFFSET + event_log.CAPACITY * _ENTRY_SIZE
+_SIZES: Final = {LOG_OFFSET: 1, IMAGE_SIZE: VERSION}  # size of a memory -> version of its layout
+_ROWS: Final = {1: registers.SIZE - 2, VERSION: registers.SIZE}  # integers of the row; version 2 added the last two
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a memory holds. entries: of the event log by number, None where damaged. sequences: of the newest copy of each page.
+
+    lost: pages of which both copies are damaged; what they held stands at its factory value. version: of the layout.
+    """
+
+    model: Model
+    settings: dict[str, Value]
+    calibration: Calibration
+    row: Ints
+    ring: Ints
+    entries: dict[int, Entry | None]
+    sequences: dict[Page, int]
+    lost: frozenset[Page] = field(default=frozenset())
+    version: int = VERSION
+
+
+def page_write(page: Page, sequence: int, payload: bytes) -> Write:
+    """Return the write that stores `payload` as `sequence` of a page: even numbers in the first copy, odd in the second."""
+    head = _HEAD.pack(_MAGIC, VERSION, page, sequence, len(payload))
+    body = (head + payload).ljust(PAGE - _CRC.size, b"\0")
+    if len(body) + _CRC.size != PAGE:
+        raise MemoryImageError(f"page {page.name}: {len(payload)} bytes do not fit")
+    return (page * 2 + sequence % 2) * PAGE, body + _CRC.pack(crc32(body))
+
+
+def hot_write(sequence: int, row: Ints) -> Write:
+    """Return the write of the hot page."""
+    return page_write(Page.HOT, sequence, row.astype("<i8").tobytes())
+
+
+def settings_write(sequence: int, model: Model, settings: Mapping[str, Value], calibration: Calibration) -> Write:
+    """Return the write of the settings page."""
+    content = {"model": model.name, "settings": dict(settings), "calibration": asdict(calibration)}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return page_write(Page.SETTINGS, sequence, text.encode("ascii"))
+
+
+def record_write(number: int, record: Record) -> Write:
+    """Return the write of load-curve record `number`, counted from 0."""
+    mean = min(record.mean_mw, _LOST - 1) if record.mean_mw >= 0 else _LOST
+    body = _RECORD.pack(record.time % 2**32, mean, record.period, record.incomplete)
+    return RING_OFFSET + number % load_curve.CAPACITY * _RECORD_SIZE, body + _record_crc(number, body)
+
+
+def entry_write(number: int, entry: Entry) -> Write:
+    """Return the write of entry `number` of the event log, counted from 0."""
+    texts = (text.encode("ascii", "replace") for text in (entry.subject, entry.old, entry.new))
+    body = _ENTRY.pack(entry.time % 2**32, entry.kind, entry.whence, *texts)
+    return LOG_OFFSET + number % event_log.CAPACITY * _ENTRY_SIZE, body + _record_crc(number, body)
+
+
+def _record_crc(number: int, body: bytes) -> bytes:
+    """Return the CRC of a record and its number, so that one of another turn of the ring is known for what it is."""
+    return _CRC.pack(crc32(number.to_bytes(8, "little") + body))
+
+
+def image(contents: Contents) -> bytes:
+    """Return a whole memory, both copies of each page written."""
+    whole = bytearray(IMAGE_SIZE)
+    writes: list[Write] = []
+    for sequence in (contents.sequences[Page.HOT] - 1, contents.sequences[Page.HOT]):
+        writes.append(hot_write(sequence, contents.row))
+    for sequence in (contents.sequences[Page.SETTINGS] - 1, contents.sequences[Page.SETTINGS]):
+        writes.append(settings_write(sequence, contents.model, contents.settings, contents.calibration))
+    written = int(contents.row[registers.Layout.records])
+    for number in range(max(0, written - load_curve.CAPACITY), written):
+        time, period, incomplete, mean = (int(v) for v in contents.ring[number % load_curve.CAPACITY])
+        writes.append(record_write(number, Record(time, period, bool(incomplete), mean)))
+    writes += [entry_write(number, entry) for number, entry in contents.entries.items() if entry is not None]
+    for offset, data in writes:
+        whole[offset : offset + len(data)] = data
+    return bytes(whole)
+
+
+def _read_copy(data: bytes, page: Page) -> tuple[int, bytes] | None:
+    """Return (sequence, payload) of one copy, None if it is damaged; MemoryImageError if it is whole and of a newer version."""
+    magic, version, kind, sequence, length = _HEAD.unpack_from(data)
+    if magic != _MAGIC or crc32(data[: -_CRC.size]) != _CRC.unpack(data[-_CRC.size :])[0]:
+        return None
+    if version > VERSION:
+        raise MemoryImageError(f"memory of version {version} (allowed: up to {VERSION})")
+    if kind != page or length > PAGE - _HEAD.size - _CRC.size:
+        return None
+    return sequence, data[_HEAD.size : _HEAD.size + length]
+
+
+def _copies(data: bytes, page: Page) -> list[tuple[int, bytes] | None]:
+    """Return both copies of a page, None for a damaged one."""
+    at = page * 2 * PAGE
+    return [_read_copy(data[o : o + PAGE], page) for o in (at, at + PAGE)]
+
+
+def _read_page(data: bytes, page: Page) -> tuple[int, bytes] | None:
+    """Return the newest copy of a page that is whole, None where both are damaged."""
+    return max((copy for copy in _copies(data, page) if copy is not None), default=None)
+
+
+def _read_settings(payload: bytes) -> tuple[Model, dict[str, Value], Calibration]:
+    try:
+        stored = json.loads(payload)
+        settings = {**FACTORY, **{symbol: setting(symbol).check(v) for symbol, v in stored["settings"].items()}}
+        constants = {name: tuple(map(float, values)) for name, values in stored["calibration"].items()}
+        return MODELS[stored["model"]], settings, Calibration(**constants).checked()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, CountisError) as error:
+        told = "".join(ch if ch.isprintable() else "?" for ch in str(error)[:200])
+        raise MemoryImageError(f"settings page: {told}") from None
+
+
+def _read_row(payload: bytes, version: int) -> Ints:
+    if len(payload) != _ROWS[version] * 8:
+        raise MemoryImageError(f"hot page of {len(payload)} bytes (allowed: {_ROWS[version] * 8})")
+    row = registers.new_row()
+    row[: _ROWS[version]] = np.frombuffer(payload, "<i8")
+    if not registers.possible(row):
+        raise MemoryImageError("hot page: holds what no meter counts (allowed: what this program wrote)")
+    return row
+
+
+def _read_ring(data: bytes, written: int) -> NDArray[np.int64]:
+    ring = np.zeros((load_curve.CAPACITY, 4), np.int64)
+    for number in range(max(0, written - load_curve.CAPACITY), written):
+        place = number % load_curve.CAPACITY
+        body = _whole(data, RING_OFFSET + place * _RECORD_SIZE, _RECORD_SIZE, number)
+        time, mean, period, incomplete = _RECORD.unpack(body) if body is not None else (0, _LOST, 0, 1)
+        ring[place] = (time, period, incomplete, mean if mean != _LOST else -1)
+    return ring
+
+
+def _read_log(data: bytes, written: int) -> dict[int, Entry | None]:
+    return {number: _read_entry(data, number) for number in range(max(0, written - event_log.CAPACITY), written)}
+
+
+def _read_entry(data: bytes, number: int) -> Entry | None:
+    body = _whole(data, LOG_OFFSET + number % event_log.CAPACITY * _ENTRY_SIZE, _ENTRY_SIZE, number)
+    if body is None:
+        return None
+    time, kind, whence, *texts = _ENTRY.unpack(body)
+    try:
+        return Entry(time, Kind(kind), Whence(whence), *(text.rstrip(b"\0").decode("ascii") for text in texts))
+    except ValueError:  # of another maker, with a CRC that is right
+        return None
+
+
+def _whole(data: bytes, at: int, size: int, number: int) -> bytes | None:
+    """Return the body of record or entry `number` at a place, None where it is damaged or of another number."""
+    body, crc = data[at : at + size - _CRC.size], data[at + size - _CRC.size : at + size]
+    return body if _record_crc(number, body) == crc else None
+
+
+def read(data: bytes, model: Model = E44) -> Contents:
+    """Read a whole memory, also of an earlier layout; MemoryImageError where it is foreign, newer, or no page of it is whole.
+
+    model: what the meter is taken for where the page that tells it is lost.
+    """
+    version = _SIZES.get(len(data))
+    if version is None:
+        if len(data) >= PAGE:
+            _read_copy(data[:PAGE], Page.HOT)  # a newer one may have another size
+        raise MemoryImageError(f"not a memory of this meter: {len(data)} bytes (allowed: {IMAGE_SIZE})")
+    pages = {page: _read_page(data, page) for page in Page}
+    hot, stored = pages[Page.HOT], pages[Page.SETTINGS]
+    if hot is None and stored is None:
+        raise MemoryImageError("not a memory of this meter: no page of it is whole")
+    row = _read_row(hot[1], version) if hot is not None else registers.new_row()
+    if stored is not None and stored[0] < row[registers.Layout.settings_page]:
+        stored = pages[Page.SETTINGS] = None  # the newest copy is damaged, and the one before is not what was in force
+    settings: dict[str, Value] = dict(FACTORY)
+    calibration = Calibration()
+    if stored is not None:
+        model, settings, calibration = _read_settings(stored[1])
+    ring = _read_ring(data, int(row[registers.Layout.records]))
+    entries = _read_log(data, int(row[registers.Layout.events]))
+    sequences = {page: copy[0] if copy is not None else 0 for page, copy in pages.items()}
+    lost = frozenset(page for page, copy in pages.items() if copy is None)
+    return Contents(model, settings, calibration, row, ring, entries, sequences, lost, version)
+
+
+def leftovers(data: bytes) -> Iterator[tuple[str, Write]]:
+    """Give what a cut has left in a memory that can be read, as its name and the write that takes it away.
+
+    A damaged copy, and records of a life whose hot page did not land: the next life's bytes could make them whole again.
+    Nothing where a page is lost.
+    """
+    contents = read(data)
+    if contents.lost:
+        return
+    for page in Page:
+        for k, copy in enumerate(_copies(data, page)):
+            at = (page * 2 + k) * PAGE
+            if copy is None and any(data[at : at + PAGE]):
+                yield page.name.lower(), (at, bytes(PAGE))
+    row = contents.row
+    rings = (("records", RING_OFFSET, _RECORD_SIZE, load_curve.CAPACITY, int(row[registers.Layout.records])),
+             ("events", LOG_OFFSET, _ENTRY_SIZE, event_log.CAPACITY, int(row[registers.Layout.events])))  # fmt: skip
+    for name, offset, size, capacity, written in rings:
+        for number in range(written, written + capacity):
+            at = offset + number % capacity * size
+            if _whole(data, at, size, number) is not None:
+                yield name, (at, bytes(size))

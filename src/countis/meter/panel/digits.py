@@ -1,0 +1,54 @@
+"""Values to digits: the ladder of energies (decision 25) and those of instantaneous values (manual §13).
+
+Rule: a ladder is a list of steps, each (decimals, unit prefix); the first whose digits suffice is taken.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from countis.words.quantities import MICRO
+
+_PREFIX: Final = {"": 1, "k": 1000, "M": 1_000_000}
+ENERGY: Final = ((3, "k"), (2, "k"), (1, "k"), (0, "k"), (2, "M"))
+ENERGY_DIGITS: Final = 8
+ROLLS_AT: Final = 10**6 * _PREFIX["M"] * MICRO  # µWh: 999999.99 MWh is the last the LCD can show
+FINE_RATIO: Final = 4  # up to this CT ratio the ladder begins at its first step
+DIGITS: Final = 4
+# form -> (steps, unit, least integer digits)
+LADDERS: Final[dict[str, tuple[tuple[tuple[int, str], ...], str, int]]] = {
+    "power W": (((3, "k"), (2, "k"), (1, "k"), (3, "M"), (2, "M")), "W", 1),
+    "power VA": (((3, "k"), (2, "k"), (1, "k"), (3, "M"), (2, "M")), "VA", 1),
+    "power var": (((3, "k"), (2, "k"), (1, "k"), (3, "M"), (2, "M")), "var", 1),
+    "voltage": (((1, ""),), "V", 3),
+    "current": (((3, ""), (2, ""), (1, ""), (3, "k"), (2, "k")), "A", 1),
+    "factor": (((3, ""),), "PF", 1),
+    "frequency": (((2, ""),), "Hz", 2),
+}
+NONE: Final = "-" * DIGITS
+
+
+def _pointed(number: int, width: int, decimals: int) -> str:
+    text = f"{number:0{width}d}"
+    return f"{text[:-decimals]}.{text[-decimals:]}" if decimals else text
+
+
+def energy(micro: int, ratio: int) -> tuple[str, str]:
+    """Return eight digits and the prefix of the unit of an energy in µWh, its sign left out; `ratio`: floor of the CT ratio."""
+    micro = abs(micro) % ROLLS_AT
+    for decimals, prefix in ENERGY[0 if ratio <= FINE_RATIO else 1 :]:
+        number = micro // (_PREFIX[prefix] * MICRO // 10**decimals)
+        if number < 10**ENERGY_DIGITS:
+            return _pointed(number, ENERGY_DIGITS, decimals), prefix
+    raise AssertionError("the last step holds all that is below ROLLS_AT")
+
+
+def instantaneous(value: float | None, form: str) -> tuple[str, str]:
+    """Return four digits and the unit of an instantaneous value, its sign left out; `----` where there is none or too much."""
+    steps, unit, least = LADDERS[form]
+    if value is not None:
+        for decimals, prefix in steps:
+            number = int(abs(value) / _PREFIX[prefix] * 10**decimals + 0.5)
+            if number < 10**DIGITS:
+                return _pointed(number, least + decimals, decimals), prefix + unit
+    return NONE, steps[0][1] + unit

@@ -1,0 +1,130 @@
+"""What the panel shows: `draw(panel, view, now) -> LcdFrame`.
+
+Rule: pure; the same panel, view and line time give the same frame.
+"""
+
+from __future__ import annotations
+
+from math import floor
+from typing import Final
+
+from countis.meter.panel import digits
+from countis.meter.panel.frame import DISPLAY_TEST, MINUS, OWN, ZONES, LcdFrame
+from countis.meter.panel.keys import SECOND
+from countis.meter.panel.machine import Panel, Setup, View
+from countis.meter.panel.menu import (
+    CONFIRM,
+    LEAVING,
+    LEAVING_CODE,
+    MENUS,
+    PARTIAL_PAGES,
+    PORT,
+    SETUPS,
+    WRITTEN,
+    Page,
+)
+from countis.words.quantities import QUANTITIES
+from countis.words.settings import SETTINGS, setting
+
+REFRESH_NS: Final = SECOND  # manual §13
+BLINK_NS: Final = SECOND // 2  # half a period of what flashes; assumed
+_WIDTH: Final = ZONES["digits"]
+_DIGITS: Final = {entry.symbol: entry.digits for entries in SETUPS.values() for entry in entries}
+
+
+def phase(now: int) -> bool:
+    """Tell whether what flashes is visible now."""
+    return now // BLINK_NS % 2 == 0
+
+
+def draw(panel: Panel, view: View, now: int) -> LcdFrame:
+    """Return the frame at `now` in ns of line time; a blank one without power."""
+    if not view.powered:
+        return LcdFrame()
+    if panel.tests(now):
+        return DISPLAY_TEST
+    setup = panel.setup
+    if setup is None:
+        frame = _page(panel.shown, view, MENUS[panel.menu].name)
+    else:
+        frame = _leaving(setup) if setup.leaving is not None else _entry(setup, view)
+    signs, flashing = set(frame.signs), set(frame.flashing)
+    signs |= {f"T{view['tariff']}"} if OWN not in signs else set()
+    if view.missing:
+        signs.add("!")
+        flashing.add("!")
+    elif view["sequence"] is not None:
+        signs.add(f"{view['sequence']:.0f}")
+    states = {"setup": setup is not None, "com": panel.com_until > now, "pulse": panel.pulse_until > now,
+              "fault": view.malfunction}  # fmt: skip
+    signs |= {name for name, lit in states.items() if lit}
+    return LcdFrame(frame.menu, frame.code, frame.digits, frame.units, frozenset(signs), frozenset(flashing),
+                    phase(now) or not flashing, panel.light_until > now)  # fmt: skip
+
+
+def _page(page: Page, view: View, menu: str, code: str = "") -> LcdFrame:
+    """Draw a page of the menus."""
+    signs, flashing = set(page.signs), {"par"} if page.partial and not view.runs(page.symbol) else set()
+    if page.tariff:
+        signs |= {f"T{page.tariff}", OWN}
+    text, units = "", ""
+    if page.form in ("energy", "ampere") and view[page.symbol] is None:
+        text = "-" * _WIDTH if page.form == "energy" else "-" * _DIGITS[page.symbol]
+    elif page.form == "energy":
+        micro = view.exact(page.symbol)
+        text, prefix = digits.energy(micro, floor(view.ratio))
+        units = prefix + QUANTITIES[page.symbol].unit
+        signs |= {MINUS} if micro < 0 and text.strip("0.") else set()
+    elif page.form == "ampere":
+        text, units = f"{view.settings[page.symbol]:0{_DIGITS[page.symbol]}d}", "A"
+    elif page.form in digits.LADDERS:
+        value = view[page.symbol]
+        assert not isinstance(value, str)
+        text, units = digits.instantaneous(value, page.form)
+        signs |= _direction(page, view, value)
+    elif page.symbol:
+        text = _item(page.symbol, view)
+    return LcdFrame(menu, code or page.code, text, (units,) if units else (), frozenset(signs), frozenset(flashing))
+
+
+def _direction(page: Page, view: View, value: float | None) -> set[str]:
+    """Return arrow and nature of a power or a power factor (decision 7)."""
+    if value is None or value == 0.0:
+        return set()
+    if page.form == "factor":
+        return {"ind" if value > 0 else "cap"} if digits.instantaneous(value, page.form)[0] != "1.000" else set()
+    return {"→" if value > 0 else "←"} if page.form in ("power W", "power var") else set()
+
+
+def _item(symbol: str, view: View) -> str:
+    """Write an item of the firmware (manual §10.8)."""
+    firmware = view.firmware
+    version = ".".join(str(part) for part in firmware.version)
+    sums = {"CS1": firmware.cs1, "CS2": firmware.cs2}
+    if symbol in sums:
+        return "".join("b" if c == "B" else "d" if c == "D" else c for c in f"{sums[symbol]:08X}")
+    return PORT if symbol == "port" else version
+
+
+def _entry(setup: Setup, view: View) -> LcdFrame:
+    """Draw a page of a setup: what is being changed flashes."""
+    symbol = setup.entry.symbol
+    if symbol not in SETTINGS:
+        page = _page(PARTIAL_PAGES[symbol], view, setup.name, "rES")
+        confirming = LcdFrame(page.menu, page.code, CONFIRM, (), page.signs - {MINUS}, page.flashing | _all(CONFIRM))
+        return confirming if setup.draft else page
+    row = setting(symbol)
+    text = WRITTEN.get(symbol, {}).get(setup.draft, setup.draft)
+    first = _WIDTH - len(text)
+    flashing = {f"digits.{first + setup.digit}"} if setup.entry.digits else _all(text)
+    return LcdFrame(setup.name, row.lcd, text, ("A",) if row.unit == "A" else (), flashing=frozenset(flashing))
+
+
+def _leaving(setup: Setup) -> LcdFrame:
+    assert setup.leaving is not None
+    choice = LEAVING[setup.leaving]
+    return LcdFrame(setup.name, LEAVING_CODE, choice, flashing=frozenset(_all(choice)))
+
+
+def _all(text: str) -> frozenset[str]:
+    return frozenset(f"digits.{place}" for place in range(_WIDTH - len(text), _WIDTH))

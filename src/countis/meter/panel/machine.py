@@ -1,0 +1,309 @@
+"""The panel as a pure reducer: `step(panel, event, view, now) -> (panel, commands)`.
+
+Rule: `now` is line time in ns; nothing takes effect before Y. What keys do is looked up in keys.py, what is on a page in
+menu.py. Keys are judged here: a hold when its time is reached, everything else on release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from countis.meter.panel.keys import GESTURES, SECOND, Action, Gesture, Key, Where
+from countis.meter.panel.menu import LEAVING, MENUS, SETUP_1, SETUP_2, SETUPS, Entry, Page
+from countis.models import Firmware, Model
+from countis.words.commands import Command, ResetPartials, SetSetting, StartPartial, StopPartial
+from countis.words.settings import SETTINGS, Value, setting
+
+LIGHT_NS: Final = 10 * SECOND  # manual §13
+LIT_NS: Final = SECOND  # communication and pulse (decision 43)
+TEST_NS: Final = 3 * SECOND  # the display test stays so long at least; assumed
+_NEVER: Final = -1
+NO_KEY: Final = Key(0)
+
+
+class View(Protocol):
+    """What the panel can see of its meter."""
+
+    @property
+    def model(self) -> Model: ...
+    @property
+    def firmware(self) -> Firmware: ...
+    @property
+    def malfunction(self) -> bool: ...
+    @property
+    def settings(self) -> Mapping[str, Value]: ...
+    @property
+    def powered(self) -> bool: ...
+    @property
+    def missing(self) -> tuple[str, ...]: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def pulses(self) -> int: ...
+    @property
+    def ages(self) -> tuple[float, float]: ...
+    @property
+    def starts(self) -> int: ...
+    @property
+    def ratio(self) -> float: ...
+    def __getitem__(self, symbol: str) -> float | int | str | None: ...
+    def exact(self, symbol: str) -> int: ...
+    def runs(self, partial: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """A key went down."""
+
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A key went up."""
+
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+
+Event = Press | Release | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A setup that is open: where it stands, the value being changed, what was confirmed; nothing of it is in force."""
+
+    name: str
+    place: int = 0
+    draft: str = ""  # digits, a choice, or "ConF?" of a partial to reset
+    digit: int = 0
+    edits: tuple[tuple[str, Value], ...] = ()
+    resets: frozenset[str] = frozenset()
+    leaving: int | None = None  # which of Y N C is offered
+
+    @property
+    def entry(self) -> Entry:
+        """The page it stands at."""
+        return SETUPS[self.name][self.place]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Everything the panel knows: where it is, which keys are down, what is lit until when."""
+
+    menu: int = 0
+    page: int = 0
+    setup: Setup | None = None
+    down: Key = NO_KEY
+    chord: Key = NO_KEY  # the most keys that were down together since all were up
+    since: int = 0  # from when on the chord was whole
+    spent: bool = False  # it has acted; nothing more until all keys are up
+    light_until: int = _NEVER
+    test_until: int = _NEVER
+    testing: bool = False  # the keys of a display test are still down
+    starts: int = _NEVER  # how often the power went or came, as far as it was seen
+    frames: int = _NEVER  # frames and pulses seen so far, and until when their signs are lit
+    com_until: int = _NEVER
+    pulses: int = _NEVER
+    pulse_until: int = _NEVER
+
+    def tests(self, now: int) -> bool:
+        """Tell whether the display test is shown: for its time, and while its keys are down."""
+        return self.testing or self.test_until > now
+
+    @property
+    def shown(self) -> Page:
+        """The page of the menus that is shown, or waits behind a setup."""
+        return MENUS[self.menu].pages[self.page]
+
+    @property
+    def where(self) -> Where:
+        """What kind of page keys meet."""
+        if self.setup is not None:
+            named = Where.SETUP_1 if self.setup.name == SETUP_1 else Where.SETUP_2
+            return named if self.setup.leaving is None else Where.LEAVING
+        return Where.SETUP_PAGE if MENUS[self.menu].name == SETUP_2 else Where.PARTIAL if self.shown.partial else Where.PAGE
+
+
+def step(panel: Panel, event: Event, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
+    """Return the panel after an event at `now`, and the commands it gives; without power it is deaf and starts anew."""
+    if not view.powered:
+        return Panel(), ()
+    if panel.starts != view.starts:
+        panel = Panel(starts=view.starts) if panel.starts != _NEVER else replace(panel, starts=view.starts)
+    panel = _noticed(panel, view, now)
+    panel, commands = _reached(panel, view, now)
+    match event:
+        case Press(key) if key not in panel.down:
+            down = panel.down | key
+            whole = replace(panel, down=down, light_until=now + LIGHT_NS)
+            return (whole if panel.spent else replace(whole, chord=down, since=now)), commands
+        case Release(key) if key in panel.down:
+            released, more = _released(panel, view, now)
+            left = released.down & ~key
+            up = replace(released, down=left, testing=False, light_until=now + LIGHT_NS)
+            return replace(up, spent=True) if left else replace(up, chord=NO_KEY, spent=False), (*commands, *more)
+    return panel, commands
+
+
+def _noticed(panel: Panel, view: View, now: int) -> Panel:
+    """See what happened beside the keys: frames, pulses, a seal that was closed while SETUP 1 was open."""
+    frame_age, pulse_age = view.ages
+    if view.frames != panel.frames:
+        panel = replace(panel, frames=view.frames, com_until=now + LIT_NS - round(frame_age))
+    if view.pulses != panel.pulses:
+        panel = replace(panel, pulses=view.pulses, pulse_until=now + LIT_NS - round(pulse_age))
+    if panel.setup is not None and panel.setup.name == SETUP_1 and view.settings["sealed"] == 1:
+        panel = replace(panel, setup=None)
+    return panel
+
+
+def _gesture(panel: Panel, early: bool, held: int) -> Gesture | None:
+    """Return what the keys that are down stand for: of several the one with the longest hold."""
+    fitting = [g for g in GESTURES if g.keys == panel.chord and panel.where in g.where and g.early is early and held >= g.hold]
+    return max(fitting, key=lambda g: g.hold, default=None)
+
+
+def _reached(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
+    """Act on a hold whose time has come."""
+    if panel.spent or panel.down != panel.chord or not panel.down:
+        return panel, ()
+    gesture = _gesture(panel, True, now - panel.since)
+    if gesture is None:
+        return panel, ()
+    return _ACTIONS[gesture.action](replace(panel, spent=True), view, panel.since + gesture.hold)
+
+
+def _released(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
+    """Act on what was pressed, now that the first of its keys goes up."""
+    gesture = None if panel.spent else _gesture(panel, False, now - panel.since)
+    return (panel, ()) if gesture is None else _ACTIONS[gesture.action](panel, view, now)
+
+
+# what gestures do
+
+
+def _next_menu(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
+    return replace(panel, menu=(panel.menu + 1) % len(MENUS), page=0), ()
+
+
+def _next_page(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
+    return replace(panel, page=(panel.page + 1) % len(MENUS[panel.menu].pages)), ()
+
+
+def _enter_setup_1(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
+    """Open SETUP 1, which a seal forbids (decision 13)."""
+    if view.settings["sealed"] == 1:
+        return panel, ()
+    return replace(panel, setup=_at(Setup(SETUP_1), 0, view)), ()
+
+
+def _enter_setup_2(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
+    return replace(panel, setup=_at(Setup(SETUP_2), 0, view)), ()
+
+
+def _at(setup: Setup, place: int, view: View) -> Setup:
+    """Return the setup at a page, with what was confirmed there or is in force."""
+    setup = replace(setup, place=place % len(SETUPS[setup.name]), digit=0, leaving=None)
+    symbol, digits = setup.entry.symbol, setup.entry.digits
+    if symbol not in SETTINGS:
+        return replace(setup, draft="confirm" if symbol in setup.resets else "")
+    value = dict(setup.edits).get(symbol, view.settings[symbol])
+    return replace(setup, draft=f"{value:0{digits}d}" if digits else str(value))
+
+
+def _change(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
+    """Turn the digit, the choice or the answer to the next one."""
+    setup = panel.setup
+    assert setup is not None
+    if setup.leaving is not None:
+        return replace(panel, setup=replace(setup, leaving=(setup.leaving + 1) % len(LEAVING))), ()
+    if setup.entry.symbol not in SETTINGS:
+        draft = "" if setup.draft else "confirm"
+    elif setup.entry.digits:
+        at = setup.digit
+        draft = f"{setup.draft[:at]}{(int(setup.draft[at]) + 1) % 10}{setup.draft[at + 1 :]}"
+    else:
+        choices = [str(choice) for choice in _choices(setup.entry)]
+        draft = choices[(choices.index(setup.draft) + 1) % len(choices)]
+    return replace(panel, setup=replace(setup, draft=draft)), ()
+
+
+def _choices(entry: Entry) -> tuple[Value, ...]:
+    allowed = setting(entry.symbol).allowed
+    assert isinstance(allowed, tuple)
+    return allowed
+
+
+def _confirm(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
+    """Go to the next digit; after the last keep the value and go on, if it can be one; at the end of a setup do as chosen."""
+    setup = panel.setup
+    assert setup is not None
+    if setup.leaving is not None:
+        return _left(panel, setup, view)
+    entry = setup.entry
+    if entry.symbol not in SETTINGS:
+        resets = setup.resets | {entry.symbol} if setup.draft else setup.resets - {entry.symbol}
+        return replace(panel, setup=_at(replace(setup, resets=resets), setup.place + 1, view)), ()
+    if setup.digit + 1 < entry.digits:
+        return replace(panel, setup=replace(setup, digit=setup.digit + 1)), ()
+    row = setting(entry.symbol)
+    value: Value = int(setup.draft) if isinstance(row.default, int) else setup.draft
+    assert row.allowed is not None
+    if value not in row.allowed:  # it cannot be confirmed: back to its first digit
+        return replace(panel, setup=replace(setup, digit=0)), ()
+    edits = {**dict(setup.edits), entry.symbol: value}
+    return replace(panel, setup=_at(replace(setup, edits=tuple(edits.items())), setup.place + 1, view)), ()
+
+
+def _left(panel: Panel, setup: Setup, view: View) -> tuple[Panel, tuple[Command, ...]]:
+    """Save and leave, leave, or go on with what was edited."""
+    assert setup.leaving is not None
+    choice = LEAVING[setup.leaving]
+    if choice == "C":
+        return replace(panel, setup=_at(setup, 0, view)), ()
+    panel = replace(panel, setup=None)
+    if choice == "N":
+        return panel, ()
+    changed = [SetSetting(symbol, value) for symbol, value in setup.edits if view.settings[symbol] != value]
+    resets = [ResetPartials(tuple(sorted(setup.resets)))] if setup.resets else []
+    return panel, (*changed, *resets)
+
+
+def _leave(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
+    assert panel.setup is not None
+    return replace(panel, setup=replace(panel.setup, leaving=0)), ()
+
+
+def _toggle_partial(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
+    symbol = panel.shown.symbol
+    return panel, (StopPartial(symbol) if view.runs(symbol) else StartPartial(symbol),)
+
+
+def _reset_partial(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
+    return panel, (ResetPartials((panel.shown.symbol,)),)
+
+
+def _test(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
+    return replace(panel, test_until=now + TEST_NS, testing=True), ()
+
+
+_Act = Callable[[Panel, View, int], tuple[Panel, tuple[Command, ...]]]
+_ACTIONS: Final[dict[Action, _Act]] = {
+    Action.NEXT_MENU: _next_menu,
+    Action.NEXT_PAGE: _next_page,
+    Action.ENTER_SETUP_1: _enter_setup_1,
+    Action.ENTER_SETUP_2: _enter_setup_2,
+    Action.CHANGE: _change,
+    Action.CONFIRM: _confirm,
+    Action.LEAVE: _leave,
+    Action.TOGGLE_PARTIAL: _toggle_partial,
+    Action.RESET_PARTIAL: _reset_partial,
+    Action.TEST: _test,
+}

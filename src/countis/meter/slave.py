@@ -1,0 +1,251 @@
+"""The Modbus slave: requests become reads of the encoded state row, or commands.
+
+Rule: it never raises on bytes. It answers, answers with an exception code, or is silent.
+"""
+
+from __future__ import annotations
+
+import calendar
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from countis.meter.energy.load_curve import LoadCurve
+from countis.meter.memory.event_log import Whence
+from countis.meter.memory.image import Page
+from countis.modbus import diagnostics, pdu, rtu, words
+from countis.modbus.pdu import Code, Malformed, Request
+from countis.modbus.tables import ROWS, Row
+from countis.words.commands import (
+    Command,
+    FetchLoadCurve,
+    Reason,
+    ResetPartials,
+    RewindLoadCurve,
+    SelectTariff,
+    SetClock,
+    SetSetting,
+)
+from countis.words.quantities import PARTIALS, ROLL_OVER
+from countis.words.settings import SETTINGS, Value
+
+if TYPE_CHECKING:
+    from countis.meter.meter import Meter
+
+_ROW_AT: Final[dict[int, Row]] = {row.address + k: row for row in ROWS for k in range(row.words)}
+_CLOCK_PARTS: Final = {"day": range(1, 32), "month": range(1, 13), "year": range(2000, 2100), "hour": range(24),
+                       "minute": range(60), "second": range(60)}  # fmt: skip
+_TOTAL_BITS: Final = {0x01: "par.Ea+", 0x02: "par.Er+", 0x04: "par.Eap", 0x08: "par.Ea-", 0x10: "par.Er-"}
+_CURVE_AT: Final = int(words.PLACE[words.ADDRESS["curve.count"]])
+_RECORD_WORDS: Final = 4
+TARIFF_ADDRESS: Final = words.ADDRESS["cmd.tariff"]  # the one register that takes a broadcast (manual §8.3)
+
+
+def identity(meter: Meter) -> dict[str, Value]:
+    """Return the constants of the table by symbol (decision 41)."""
+    major, minor, revision = meter.firmware.version
+    year, month, day = meter.firmware.built
+    week, site, run = serial_words(str(meter.settings["serial_number"]))
+    return {
+        "id.signature": "SOCO", "id.family": 100, "id.table_version": 101, "id.software": major * 100 + minor,
+        "id.serial_week": week, "id.serial_site": site, "id.serial_run": run, "id.serial_reserve": 0, "id.hardware": 0,
+        "id.customised": 0, "id.product_major": major, "id.product_minor": minor, "id.product_revision": revision,
+        "id.product_build": 0, "id.build_date": (year - 2000) << 40 | month << 32 | day << 24, "id.base_major": major,
+        "id.base_minor": minor, "id.base_revision": revision, "id.board_major": major, "id.custom_minor": 0,
+        "id.product_part": "", "id.custom_part": "", "id.base_part": "", "id.vendor": "SOCOMEC",
+        "id.product": "COUNTIS E43/E44", "id.extended_name": meter.model.extended_name, "id.production": 0,
+        "id.mid": int(meter.model.mid), "id.board": 1, "id.network": 5, "id.roll_over": ROLL_OVER // (10 * 10**6) - 1,
+        "id.tariffs": 4 if meter.settings["tariff_control"] == "com" else 2,
+    }  # fmt: skip
+
+
+def serial_words(text: str) -> tuple[int, int, int]:
+    """Return year/week, site/line and running number of a serial number YYWWSSLLnnnnn, else 0 (assumed)."""
+    head, run = text[:8], text[8:]
+    if len(head) == 8 and head.isdigit() and run.isdigit() and int(run) <= 0xFFFF:
+        return int(head[:4], 16), int(head[4:], 16), int(run)
+    return 0, 0, int(text) if text.isdigit() and int(text) <= 0xFFFF else 0
+
+
+class Slave:
+    """The communication board of one meter."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._image = np.full(words.IMAGE_WORDS, words.RESERVED_WORD, np.uint16)
+        self._bytes = b""
+        self._seen = (-1, -1)
+        self.diagnostics = False  # functions 8 and 43/14, which the device does not have
+        self._counts = diagnostics.Counts()
+        self._clock: dict[str, int] = {}  # parts written and not yet in force (decision 40)
+
+    def rtu(self, frame: bytes) -> bytes:
+        """Answer one RTU frame; b"" is silence: wrong CRC, another address, broadcast, no power."""
+        if not self._meter.powered or not rtu.is_whole(frame) or len(frame) > rtu.MAX_FRAME:
+            return b""
+        address, request = frame[0], frame[1:-2]
+        if address == rtu.BROADCAST:
+            self.broadcast(request)
+            return b""
+        if address != self._meter.settings["address"]:
+            return b""
+        return rtu.frame(address, self.pdu(request))
+
+    def broadcast(self, request: bytes) -> None:
+        """Carry out a broadcast: a write of the tariff, nothing else (decision 19)."""
+        try:
+            parsed = pdu.parse_request(request)
+        except Malformed:
+            return
+        if parsed.values and parsed.address == TARIFF_ADDRESS and parsed.count == 1:
+            self._meter.saw_frame()
+            self._write(parsed)
+
+    def pdu(self, request: bytes) -> bytes:
+        """Answer one request; always a well-formed reply, but b"" to no bytes at all, and without power."""
+        if not request or not self._meter.powered:
+            return b""
+        self._meter.saw_frame()
+        self._counts.messages += 1
+        if self.diagnostics and request[0] in (diagnostics.DIAGNOSTICS, diagnostics.ENCAPSULATED):
+            reply = diagnostics.answer(request, self._counts, self._objects())
+        else:
+            reply = self._answer(request)
+        if reply[0] & pdu.ERROR:
+            self._counts.exceptions += 1
+        else:
+            self._counts.served += 1
+        return reply
+
+    def _objects(self) -> list[str]:
+        """Return the objects of device identification."""
+        named = identity(self._meter)
+        version = ".".join(map(str, self._meter.firmware.version))
+        return [str(named["id.vendor"]), self._meter.model.reference, version, "", str(named["id.product"]),
+                str(named["id.extended_name"])]  # fmt: skip
+
+    def _answer(self, request: bytes) -> bytes:
+        """Answer a request of the functions that the device has."""
+        try:
+            parsed = pdu.parse_request(request)
+        except Malformed as error:
+            return pdu.exception(error.function, error.code)
+        place = words.locate(parsed.address, parsed.count)
+        code = self._refusal(parsed, place)
+        if code is None and parsed.values:
+            code = self._write(parsed)
+        if code is not None or place is None:
+            return pdu.exception(parsed.function, code or Code.ADDRESS)
+        if parsed.values:
+            return request[:5]
+        return bytes((pdu.READ, 2 * parsed.count)) + self._read(place, parsed.count)
+
+    def _refusal(self, request: Request, place: int | None) -> Code | None:
+        """Check address and access in the order of decision 18."""
+        if place is None:
+            return Code.ADDRESS
+        locked = self._meter.settings["user_lock"] == 1
+        needed = "WRITE" if request.values else "READ"
+        for block in words.blocks_at(place, request.count):
+            functions = block.functions_locked if block.lock == "USER" and locked else block.functions_unlocked
+            if needed not in functions:
+                return Code.FUNCTION
+        return None
+
+    def _read(self, place: int, count: int) -> bytes:
+        self._encode()
+        return self._bytes[2 * place : 2 * (place + count)]
+
+    def _encode(self) -> None:
+        """Bring the image up to date, if anything moved since the last read."""
+        meter = self._meter
+        seen = (meter.changes, meter.setting_changes)
+        if seen == self._seen:
+            return
+        if seen[1] != self._seen[1]:
+            for place, values in words.fixed_rows({**identity(meter), **_numbers(meter)}).items():
+                self._image[place : place + len(values)] = values
+        ct = meter.ct
+        words.encode(meter.live, meter.row, ct, self._image)
+        if Page.HOT in meter.store.lost:
+            words.lose_counted(self._image)
+        curve = _curve_words(meter.curve, ct, int(meter.settings["demand_period"]))
+        self._image[_CURVE_AT : _CURVE_AT + len(curve)] = curve
+        self._bytes = self._image.astype(">u2").tobytes()
+        self._seen = seen
+
+    def _write(self, request: Request) -> Code | None:
+        """Turn words into commands and apply them, all or none."""
+        clock = dict(self._clock)
+        commands: list[Command] = []
+        bad: Code | None = None
+        for offset, value in enumerate(request.values):
+            row = _ROW_AT[request.address + offset]
+            made = _clock_part(clock, row.symbol, value) if row.symbol.startswith("clock.") else _command(row, value)
+            if isinstance(made, Code):
+                bad = bad or made
+            else:
+                commands += made
+        refusal = self._meter.check(commands)
+        if refusal is not None and refusal.reason is not Reason.VALUE:
+            return Code.FUNCTION
+        if refusal is not None or bad is not None:
+            return Code.VALUE
+        self._meter.apply(commands, Whence.BUS)
+        self._clock = {} if any(isinstance(c, SetClock) for c in commands) else clock
+        return None
+
+
+def _numbers(meter: Meter) -> dict[str, Value]:
+    """Return settings that are numbers; all ones, which is not available, where they are lost."""
+    lost = Page.SETTINGS in meter.store.lost
+    return {symbol: -1 if lost else value for symbol, value in meter.settings.items() if isinstance(value, int)}
+
+
+def _command(row: Row, value: int) -> list[Command] | Code:
+    """Return the commands one written word stands for; a code where it cannot be."""
+    symbol = row.symbol
+    if symbol in SETTINGS:
+        return [SetSetting(symbol, value)]
+    if symbol == "cmd.tariff":
+        return [SelectTariff(value)]
+    if symbol == "cmd.reset":
+        return Code.VALUE if value & ~0x21 else [ResetPartials(PARTIALS)] if value & 0x20 else []
+    if symbol == "cmd.reset_partials":
+        chosen = tuple(s for bit, s in _TOTAL_BITS.items() if value & bit)
+        return Code.VALUE if value & ~0x1F else [ResetPartials(chosen)]
+    if symbol == "cmd.reset_tariffs":
+        bits = 0xF if value == 0xFFFF else value
+        chosen = tuple(s for s in PARTIALS if s[-2] == "T" and bits >> int(s[-1]) - 1 & 1)
+        return Code.VALUE if bits & ~0xF else [ResetPartials(chosen)]
+    if symbol == "cmd.curve":
+        return [RewindLoadCurve()] if value == 0x0001 else [FetchLoadCurve()] if value == 0xFFFE else Code.VALUE
+    if symbol == "id.network":
+        return [] if value == 5 else Code.VALUE
+    return []  # reserved words of writable blocks take writes without effect
+
+
+def _clock_part(parts: dict[str, int], symbol: str, value: int) -> list[Command] | Code:
+    """Keep one part of the clock; the second puts all six in force."""
+    part = symbol.removeprefix("clock.")
+    if value not in _CLOCK_PARTS[part]:
+        return Code.VALUE
+    parts[part] = value
+    if part != "second":
+        return []
+    if parts.keys() != _CLOCK_PARTS.keys() or parts["day"] > calendar.monthrange(parts["year"], parts["month"])[1]:
+        return Code.VALUE
+    moment = f"{parts['year']:04}-{parts['month']:02}-{parts['day']:02}T{parts['hour']:02}:{parts['minute']:02}:{value:02}"
+    seconds = np.datetime64(moment, "s") - np.datetime64("2000-01-01T00:00:00", "s")
+    return [SetClock(int(seconds.astype(np.int64)))]
+
+
+def _curve_words(curve: LoadCurve, ct: tuple[int, int], period: int) -> list[int]:
+    """Return header and records of the load curve; places without a record are reserved words."""
+    records = curve.fetched
+    out = [len(records), _RECORD_WORDS, records[0].period if records else period, 0, ct[0], ct[1]]
+    for record in records:
+        last = words.NOT_AVAILABLE["U16"]
+        mean = min(round(record.mean_mw / 1000), last - 1) if record.mean_mw >= 0 else last
+        out += [record.time >> 16 & 0xFFFF, record.time & 0xFFFF, int(record.incomplete), mean]
+    return out + [words.RESERVED_WORD] * (_RECORD_WORDS * (LoadCurve.BATCH - len(records)))

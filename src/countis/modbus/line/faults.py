@@ -1,0 +1,149 @@
+"""Faults on purpose: what a meter does to its replies so that masters can be tried against it.
+
+Rule: pure and seeded; the same seed, requests and times give the same faults. Times are line time in ns since the meter began.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from countis.modbus import pdu, rtu
+from countis.modbus.line.chance import chance
+from countis.words.errors import SettingError
+
+SECOND: Final = 1_000_000_000
+BUSY: Final = 6  # exception "server device busy"
+FOREVER: Final = 1 << 62
+
+
+class Kind(Enum):
+    """What goes wrong; where it has an amount, the unit of that."""
+
+    NO_REPLY = "no_reply"
+    LATE = "late"  # ms
+    CRC = "crc"
+    ADDRESS = "id"
+    FUNCTION = "function"
+    TRUNCATED = "truncated"  # bytes that are missing
+    EXTRA = "extra"  # bytes too many
+    EXCEPTION = "exception"  # its code
+    BUSY = "busy"
+    DEAD = "dead"
+    STALE = "stale"  # no samples come; after so many s without any it is silent
+    DRIFT = "drift"  # of the clock, parts per million
+
+
+# kind -> name of its amount, what it is when not given, and what is allowed
+AMOUNTS: Final[dict[Kind, tuple[str, float, float, float]]] = {
+    Kind.LATE: ("ms", 500.0, 0.0, 60_000.0),
+    Kind.TRUNCATED: ("bytes", 1.0, 1.0, 255.0),
+    Kind.EXTRA: ("bytes", 1.0, 1.0, 64.0),
+    Kind.EXCEPTION: ("code", 4.0, 1.0, 255.0),
+    Kind.STALE: ("after", 5.0, 0.0, 1e6),
+    Kind.DRIFT: ("ppm", 100.0, -100_000.0, 100_000.0),
+}
+_KEYS: Final = ("kind", "at", "for", "share", *dict.fromkeys(name for name, *_ in AMOUNTS.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault from a time on, for a while, for a share of the replies."""
+
+    kind: Kind
+    start: int = 0
+    end: int = FOREVER
+    share: float = 1.0
+    amount: float = 0.0
+
+    def holds(self, now: int) -> bool:
+        """Tell whether it is its time."""
+        return self.start <= now < self.end
+
+
+class Answer(NamedTuple):
+    """A reply as it leaves: how much later, and its bytes; none is silence."""
+
+    delay_ns: int
+    data: bytes
+
+
+def read_fault(row: Mapping[str, Any], now: int = 0) -> Fault:
+    """Read one fault of a TOML or JSON table; `at` counts from `now`. SettingError says what is allowed."""
+    unknown = [key for key in row if key not in _KEYS]
+    if unknown:
+        key = "".join(ch if ch.isprintable() else "?" for ch in str(unknown[0])[:40])
+        raise SettingError(f"fault.{key}: unknown key (allowed: {', '.join(_KEYS)})")
+    kind = next((kind for kind in Kind if kind.value == row.get("kind")), None)  # which may be a list or a table
+    if kind is None:
+        allowed = ", ".join(kind.value for kind in Kind)
+        raise SettingError(f"fault.kind: {reprlib.repr(row.get('kind'))} is not possible (allowed: {allowed})")
+    name, default, low, high = AMOUNTS.get(kind, ("", 0.0, 0.0, 0.0))
+    for key in dict.fromkeys(other for other, *_ in AMOUNTS.values()):
+        if key in row and key != name:
+            raise SettingError(f"fault.{key}: not of {kind.value} (allowed: {name or 'no amount'})")
+    at, length = _number(row, "at", 0.0, 0.0, 1e9), _number(row, "for", 1e9, 0.0, 1e9)
+    amount = _number(row, name, default, low, high) if name else 0.0
+    start = now + round(at * SECOND)
+    end = FOREVER if "for" not in row else start + round(length * SECOND)
+    return Fault(kind, start, end, _number(row, "share", 1.0, 0.0, 1.0), amount)
+
+
+def fault_row(fault: Fault, now: int) -> dict[str, Any]:
+    """Return a fault as a table whose times count from `now`; what is over is told with `for` 0."""
+    row: dict[str, Any] = {"kind": fault.kind.value}
+    if fault.start > now:
+        row["at"] = (fault.start - now) / SECOND
+    if fault.end != FOREVER:
+        row["for"] = max(0.0, (fault.end - max(now, fault.start)) / SECOND)
+    if fault.share < 1.0:
+        row["share"] = fault.share
+    if fault.kind in AMOUNTS:
+        row[AMOUNTS[fault.kind][0]] = fault.amount
+    return row
+
+
+def _number(row: Mapping[str, Any], key: str, default: float, low: float, high: float) -> float:
+    value = row.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise SettingError(f"fault.{key}: {reprlib.repr(value)} is not possible (allowed: {low:g}..{high:g})")
+    return float(value)
+
+
+class Faults:
+    """The faults of one meter. `list` may be replaced at any time."""
+
+    def __init__(self, faults: Sequence[Fault] = (), seed: int = 1) -> None:
+        self.list, self.seed = tuple(faults), seed
+        self._replies = 0
+
+    def on(self, kind: Kind, now: int) -> Fault | None:
+        """Return the fault of a kind that holds now, if any."""
+        return next((fault for fault in self.list if fault.kind is kind and fault.holds(now)), None)
+
+    def answer(self, now: int, address: int, reply: bytes, *, serial: bool) -> Answer:
+        """Return what leaves instead of a reply PDU: an RTU frame, or on TCP unit and PDU. No bytes stay no bytes."""
+        if not reply:
+            return Answer(0, b"")
+        self._replies += 1
+        chosen = [f for place, f in enumerate(self.list) if f.holds(now) and chance(self.seed, self._replies, place) < f.share]
+        kinds = {fault.kind: fault for fault in chosen}
+        if kinds.keys() & {Kind.NO_REPLY, Kind.DEAD}:
+            return Answer(0, b"")
+        code = BUSY if Kind.BUSY in kinds else int(kinds[Kind.EXCEPTION].amount) if Kind.EXCEPTION in kinds else None
+        if code is not None:
+            reply = bytes((reply[0] | pdu.ERROR, code))
+        if Kind.FUNCTION in kinds:
+            reply = bytes((reply[0] ^ 0x07,)) + reply[1:]
+        unit = address % 247 + 1 if Kind.ADDRESS in kinds else address
+        whole = rtu.frame(unit, reply) if serial else bytes((unit,)) + reply
+        if Kind.CRC in kinds and serial:
+            whole = whole[:-1] + bytes((whole[-1] ^ 0x5A,))
+        if Kind.TRUNCATED in kinds:
+            whole = whole[: max(1, len(whole) - int(kinds[Kind.TRUNCATED].amount))]
+        if Kind.EXTRA in kinds:
+            whole += bytes(int(256 * chance(self.seed, self._replies, 100 + k)) for k in range(int(kinds[Kind.EXTRA].amount)))
+        return Answer(round(kinds[Kind.LATE].amount * 1e6) if Kind.LATE in kinds else 0, whole)

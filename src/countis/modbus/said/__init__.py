@@ -1,0 +1,1 @@
+"""What was said on a line, for people and for files."""

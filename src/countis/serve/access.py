@@ -1,0 +1,91 @@
+"""Who may connect to the bus ports, and who may write: allow-list, read-only, writes a second, TLS with client certificates.
+
+Rule: Modbus itself protects nothing; what is refused here gets an exception or no connection, and the meter never hears of it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from countis.modbus import pdu
+from countis.serve.web.guard import Allowance
+from countis.words.errors import SettingError
+
+_WRITES: Final = (pdu.WRITE, pdu.WRITE_MANY)
+BUSY: Final = 6  # exception "server device busy"
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(slots=True)
+class Policy:
+    """What a line lets in. allow: networks that may connect over TCP, none is all. writes: a second, None is without bound."""
+
+    allow: tuple[Network, ...] = ()
+    read_only: bool = False
+    writes: int | None = None
+    _spent: Allowance | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        if self.writes is not None:
+            self._spent = Allowance(self.writes)
+
+    def admits(self, peer: str) -> bool:
+        """Tell whether an address may connect."""
+        if not self.allow:
+            return True
+        try:
+            address = ipaddress.ip_address(peer.partition("%")[0])
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network for network in self.allow)
+
+    def refusal(self, request: bytes, now: float) -> int | None:
+        """Return the exception that a request gets before any meter hears of it, None where it may pass."""
+        if not request or request[0] not in _WRITES:
+            return None
+        if self.read_only:
+            return pdu.Code.FUNCTION
+        return BUSY if self._spent is not None and not self._spent.spend("", now) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may reach the bus ports and how: the policy, the port of Modbus/TCP Security and its certificates."""
+
+    policy: Policy = field(default_factory=Policy)
+    tls_at: tuple[str, int] | None = None
+    tls: ssl.SSLContext | None = None
+
+
+def read_networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    """Read addresses and networks, e.g. 10.0.0.0/8; SettingError tells which is none."""
+    out = []
+    for text in texts:
+        try:
+            out.append(ipaddress.ip_network(text))
+        except ValueError:
+            raise SettingError(f"--allow: {text!r} is not possible (allowed: an address or a network, 10.0.0.0/8)") from None
+    return tuple(out)
+
+
+def tls_context(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext:
+    """Return what Modbus/TCP Security asks for: TLS 1.2 or later, and a certificate of each client that `authority` signed."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_REQUIRED
+    for option, path in (("--tls-cert", certificate), ("--tls-key", key), ("--tls-ca", authority)):
+        if not path.is_file():
+            raise SettingError(f"{option} {path}: not a file (allowed: PEM)")
+    try:
+        context.load_cert_chain(certificate, key)
+        context.load_verify_locations(authority)
+    except (ssl.SSLError, OSError) as error:
+        reason = getattr(error, "reason", None) or str(error)
+        raise SettingError(f"--tls-cert {certificate}: {reason} (allowed: a certificate, its key, an authority)") from None
+    return context

@@ -1,0 +1,275 @@
+"""A serial port or a pty, answered by a thread: blocking reads, and silence told by the time-out of `select`.
+
+Rule: a frame is answered when it is whole; on a device after 3.5 characters of silence, on a pty at once unless it is paced. A
+paced pty goes through the model of rs485.py: bytes take their time, and what the line does to them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import select
+import threading
+import time
+import traceback
+import tty
+from typing import Final
+
+import serial
+
+from countis.host.running.hub import Hub, Speed
+from countis.modbus import pdu, rtu
+from countis.modbus.line.cable import Line
+from countis.modbus.line.faults import Answer
+from countis.words.errors import BusError
+
+_WAKE: Final = 0.2  # s between looks at whether to stop, on a quiet line
+_CHUNK: Final = 4096
+_SELECTABLE: Final = 1024
+_AGAIN: Final = 1.0  # s between attempts to find an adapter that is gone
+_SPIN: Final = 0.00015  # s before its time at which waiting becomes looking at the clock
+_MASTER, _METERS = 0, 1  # stations of the modelled line
+
+
+def bits_of(speed: Speed) -> int:
+    """Return the bits of a character: start, 8 data, parity, stop."""
+    return 9 + speed[2] + (speed[1] != "N")
+
+
+class SerialPort:
+    """One line. path: `pty` or a device. keep_silence: 3.5 characters before a reply. line: the model that paces a pty."""
+
+    def __init__(self, hub: Hub, path: str, *, keep_silence: bool = False, line: Line | None = None) -> None:
+        self._hub, self._path, self._line = hub, path, line
+        self.keep_silence = keep_silence or path != "pty" or line is not None
+        self._stop = threading.Event()
+        self._port: serial.Serial | None = None
+        self._slave: int | None = None
+        self._fd = -1
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # so that the end need not wait for the line
+        self._waiting: list[tuple[float, int, bytes]] = []  # replies by the time they are due
+        self._order = 0
+        self._echo = b""  # what an adapter that echoes is about to give back
+        self._echo_until = 0.0
+        self._echoes: bool | None = None  # whether it does; not known before a reply that can be no request
+        self._free = 0  # line time at which the modelled line is free
+        if path == "pty":
+            self._fd, self._slave = os.openpty()  # the slave's end stays open, so that clients may come and go
+            tty.setraw(self._slave)
+            self.name = os.ttyname(self._slave)
+            self._listen()
+        else:
+            self.name = path
+            self._open_device()
+        self._thread = threading.Thread(target=self._answer, name=f"line {self.name}", daemon=True)
+
+    def _open_device(self) -> None:
+        """Open the device at the speed of the line; BusError where it cannot be."""
+        baud, parity, stop = self._speed = self._hub.line_speed
+        try:
+            self._port = serial.Serial(self._path, baud, parity=parity, stopbits=stop, timeout=0, exclusive=True)
+        except (OSError, ValueError) as error:
+            number = getattr(error, "errno", None)
+            reason = os.strerror(number) if number else str(error)
+            raise BusError(f"--serial {self._path}: {reason} (allowed: pty, a serial device, none)") from None
+        self._fd = self._port.fileno()
+        self._listen()
+
+    def _listen(self) -> None:
+        os.set_blocking(self._fd, False)
+        self._poll, self._room = select.poll(), select.poll()
+        self._poll.register(self._fd, select.POLLIN)
+        self._poll.register(self._wake, select.POLLIN)
+        self._room.register(self._fd, select.POLLOUT)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def _silence(self) -> float:
+        speed = self._hub.line_speed
+        return rtu.silence_ns(speed[0], bits_of(speed)) / 1e9
+
+    def _answer(self) -> None:
+        framer = rtu.SlaveFramer(self._hub.refresh())
+        while not self._stop.is_set():
+            try:
+                self._follow_settings()
+                self._turn(framer)
+            except BlockingIOError:
+                continue
+            except (OSError, serial.SerialException):
+                if self._port is None or not self._find_again():
+                    return
+                framer = rtu.SlaveFramer(self._hub.refresh())
+            except Exception:  # a fault of ours costs what was said, not the line
+                traceback.print_exc()
+                framer = rtu.SlaveFramer(self._hub.refresh())
+
+    def _turn(self, framer: rtu.SlaveFramer) -> None:
+        """Wait for bytes, silence or the time of a late reply, and act on what comes first."""
+        if self._comes(framer):
+            data = os.read(self._fd, _CHUNK)
+            if not data:
+                raise OSError("hung up")
+            came = time.monotonic_ns()
+            self._take(framer, self._without_echo(self._through_line(data)), came)
+        elif framer.waiting:
+            for frame in framer.silence():
+                self._queue(self._hub.rtu(frame), time.monotonic_ns())
+        if self._waiting:
+            now = time.monotonic()
+            while self._waiting and self._waiting[0][0] <= now:
+                self._write(heapq.heappop(self._waiting)[2])
+
+    def _take(self, framer: rtu.SlaveFramer, data: bytes, came: int) -> None:
+        """Answer what bytes complete; a frame whose reply is at hand is not looked into."""
+        if not data:
+            return
+        if not framer.waiting:
+            reply = self._hub.rtu_at_hand(data)
+            if reply is not None:
+                self._queue(Answer(0, reply), came)
+                return
+            framer.addresses = self._hub.refresh()
+        for frame in framer.receive(data):
+            self._queue(self._hub.rtu(frame), came)
+
+    def _comes(self, framer: rtu.SlaveFramer) -> bool:
+        """Wait for bytes, not beyond the silence and the next late reply; its last moment is spent here."""
+        if not (framer.waiting or self._waiting):
+            return bool(self._poll.poll(_WAKE * 1000))
+        patience = self._silence() if framer.waiting else _WAKE
+        if self._waiting:
+            left = self._waiting[0][0] - time.monotonic()
+            if left <= _SPIN:
+                while time.monotonic() < self._waiting[0][0]:
+                    pass
+                left = _SPIN
+            patience = min(patience, left - _SPIN)
+        return self._ready(self._poll, patience)
+
+    def _ready(self, poll: select.poll, seconds: float) -> bool:
+        """Wait to the µs where `select` can, which knows files up to 1023, else to the ms."""
+        if self._fd >= _SELECTABLE:
+            return bool(poll.poll(seconds * 1000))
+        reading = poll is self._poll
+        return any(select.select([self._fd] if reading else [], [] if reading else [self._fd], [], seconds))
+
+    def _queue(self, answer: Answer, came: int) -> None:
+        """Send a reply, or let it wait for the silence since the request came and for its lateness."""
+        if not answer.data:
+            return
+        if self._line is not None:
+            self._queue_on_line(self._line, answer)
+            return
+        wait = answer.delay_ns + (self._silence() * 1e9 if self.keep_silence else 0.0)
+        if wait == 0 and not self._waiting:
+            self._write(answer.data)
+            return
+        self._later(came + round(wait), answer.data)
+
+    def _later(self, at: int, data: bytes) -> None:
+        """Let bytes wait until a time in monotonic ns."""
+        self._order += 1
+        heapq.heappush(self._waiting, (at / 1e9, self._order, data))
+
+    # the modelled line
+
+    def _through_line(self, data: bytes) -> bytes:
+        """Let bytes of the master take their time on the modelled line; return what meters hear of them."""
+        line = self._line
+        if line is None:
+            return data
+        start = max(time.monotonic_ns(), self._free)
+        end = self._free = line.talk(_MASTER, data, start)
+        heard = line.hear(_METERS, start, end)
+        if line.cable.echo:
+            self._later(end, bytes(byte.value for byte in line.hear(_MASTER, start, end)))
+        line.forget(start - line.silence_ns)
+        while (left := end - time.monotonic_ns()) > 0 and not self._stop.wait(max(0.0, left / 1e9 - _SPIN)):
+            if left < 1e9 * _SPIN:
+                continue
+        return bytes(byte.value for byte in heard if not byte.spoilt)
+
+    def _queue_on_line(self, line: Line, answer: Answer) -> None:
+        """Let a reply go out over the modelled line: after silence, at its speed, as the master hears it."""
+        start = max(time.monotonic_ns(), self._free) + line.silence_ns + answer.delay_ns
+        end = self._free = line.talk(_METERS, answer.data, start)
+        heard = bytes(byte.value for byte in line.hear(_MASTER, start, end))
+        line.forget(start)
+        self._later(end, heard)
+
+    # adapters
+
+    def _without_echo(self, data: bytes) -> bytes:
+        """Take away our own reply where the adapter gives it back: known from one that can be no request, or come too soon."""
+        if not self._echo:
+            return data
+        sent, known = self._echo, self._echoes
+        common = min(len(sent), len(data))
+        same = data[:common] == sent[:common]
+        if known is None:
+            told = common > 2 and (sent[1] == pdu.READ or sent[1] & pdu.ERROR != 0)  # such bytes are no request
+            known = same and (told or (self._port is not None and time.monotonic() < self._echo_until))
+            self._echoes = known if told else None
+        if not (known and same):
+            self._echo = b""
+            return data
+        self._echo = sent[common:]
+        return data[common:]
+
+    def _follow_settings(self) -> None:
+        """Let the device follow a speed that was changed by keys."""
+        if self._port is not None and self._hub.line_speed != self._speed:
+            self._speed = self._hub.line_speed
+            self._port.baudrate, self._port.parity, self._port.stopbits = self._speed
+
+    def _find_again(self) -> bool:
+        """Wait until an adapter that is gone is there again; False when asked to stop."""
+        trouble = f"{self.name} is gone"
+        self._hub.troubles.append(trouble)
+        if self._port is not None:
+            self._port.close()
+        while not self._stop.wait(_AGAIN):
+            try:
+                self._open_device()
+            except BusError:
+                continue
+            self._hub.troubles.remove(trouble)
+            self._waiting.clear()
+            self._echo, self._echoes = b"", None
+            return True
+        return False
+
+    def _write(self, reply: bytes) -> None:
+        """Write a reply; what a line that nobody reads does not take is lost, as on a real one."""
+        if self._line is None and self._echoes is not False:
+            self._echo = reply
+            if self._port is not None:
+                speed = self._hub.line_speed
+                self._echo_until = time.monotonic() + (len(reply) + 8) * bits_of(speed) / speed[0] + self._silence()
+        while reply and not self._stop.is_set():
+            try:
+                reply = reply[os.write(self._fd, reply) :]
+            except BlockingIOError:
+                if not self._ready(self._room, _WAKE):
+                    return
+
+    def stop(self) -> None:
+        """Ask the thread to end."""
+        self._stop.set()
+        os.eventfd_write(self._wake, 1)
+
+    def close(self) -> None:
+        """Stop answering and close the port."""
+        self.stop()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._port is not None:
+            self._port.close()
+        elif self._fd >= 0:
+            os.close(self._fd)
+        if self._slave is not None:
+            os.close(self._slave)
+        os.close(self._wake)

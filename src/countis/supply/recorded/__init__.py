@@ -1,0 +1,1 @@
+"""Recorded waveforms as sources of samples."""
