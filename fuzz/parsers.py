@@ -34,7 +34,7 @@ import numpy as np
 from countis import E44, Measurement, Meter
 from countis.host.page.audience import Audience
 from countis.host.running.console import event_rows
-from countis.meter.memory.image import PAGE, VERSION, Page, leftovers, page_write, read
+from countis.meter.memory.image import PAGE, VERSION, Page, page_write, read, stale_fragments
 from countis.modbus import pdu
 from countis.modbus.line.faults import fault_row, read_fault
 from countis.modbus.said import trace
@@ -219,7 +219,7 @@ def _memory(data: bytes) -> None:
         assert kind in held.lost or kind is not Page.HOT or any(map(row.startswith, rows)), "another row"
     meter = Meter.load(data)
     try:
-        writes = [write for _, write in leftovers(data)] if meter.store.version == VERSION else []
+        writes = [write for _, write in stale_fragments(data)] if meter.store.version == VERSION else []
         assert all(part and 0 <= offset <= len(data) - len(part) for offset, part in writes)
         meter.count(Measurement.of(meter.model, seconds=1.0, v=[230.0] * 3, i=[1.0] * 3, p=[200.0] * 3, q=[0.0] * 3))
         meter.pdu(pdu.read_request(50780, 100))

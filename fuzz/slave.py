@@ -62,7 +62,7 @@ class Stand:
         self.meter = Meter(E44, ct_primary=200, tariff_control="com")
         self.hub = Hub([Desk(Feeder(self.meter, three_phase(230, 1.0), 1.0))])
         self.expected, self.operated = Expected(), False
-        version = ".".join(map(str, self.meter.firmware.version))
+        version = ".".join(map(str, self.meter.state.firmware.version))
         self.objects = ["SOCOMEC", E44.reference, version, "", "COUNTIS E43/E44", "Countis E44"]
         self.digest = hashlib.sha256()
         self.replies = self.silences = self.writes = self._fed = 0
@@ -72,10 +72,10 @@ class Stand:
 
     def remember(self) -> None:
         """Take the meter as it is now for what it must stay."""
-        self.row = self.meter.row.copy()
+        self.row = self.meter.state.row.copy()
         self.row_bytes = self.row.tobytes()
         self.settings: dict[str, Value] = dict(self.meter.settings)
-        self.curve = (self.meter.curve.pointer, self.meter.curve.fetched)
+        self.curve = (self.meter.state.curve.pointer, self.meter.state.curve.fetched)
 
     def feed(self) -> None:
         """Let the meter count; its memory takes what has changed."""
@@ -88,7 +88,7 @@ class Stand:
     def operate(self, choice: int) -> None:
         """Let the operator set something, or the power go or come."""
         if choice % 8 == 7:
-            self.meter.slave.diagnostics = self.expected.diagnostics = not self.expected.diagnostics
+            self.meter.state.diagnostics = self.expected.diagnostics = not self.expected.diagnostics
         elif choice % 8 == 6:
             self.power(not self.meter.powered)
         else:
@@ -191,7 +191,7 @@ class Stand:
             said = [self.hub.rtu(frame).data for frame in found]
             self.framer.addresses = self.hub.refresh()
             self._compare(b"".join(said), [self._rtu(frame) for frame in asked], True)
-        elif self.meter.row.tobytes() != self.row_bytes or self.meter.settings != self.settings:
+        elif self.meter.state.row.tobytes() != self.row_bytes or self.meter.settings != self.settings:
             raise Finding("a change without a frame")
 
     # what is to be answered
@@ -260,19 +260,19 @@ class Stand:
                 row[Layout.clock_zero] = effect.clock * SECOND - meter.now
             curve = curve or bool(effect.curve)
             self.writes += bool(effect.settings or effect.tariff or effect.resets or effect.clock >= 0 or effect.curve)
-        noted = int(meter.row[Layout.events] - row[Layout.events])
+        noted = int(meter.state.row[Layout.events] - row[Layout.events])
         row[Layout.events] += min(max(noted, sum(entries[::2])), sum(entries[1::2]))
         if moved:  # a record of the load curve may have been cut
-            row[_MOVED] = meter.row[_MOVED]
+            row[_MOVED] = meter.state.row[_MOVED]
         if meter.settings != self.settings:
             raise Finding(f"settings {meter.settings}, expected {self.settings}")
         if moved or effects:
             self.row_bytes = row.tobytes()
-        if meter.row.tobytes() != self.row_bytes:
-            raise Finding(f"row changed at {(meter.row != row).nonzero()[0].tolist()}")
+        if meter.state.row.tobytes() != self.row_bytes:
+            raise Finding(f"row changed at {(meter.state.row != row).nonzero()[0].tolist()}")
         if curve:
-            self.curve = (meter.curve.pointer, meter.curve.fetched)
-        if (meter.curve.pointer, meter.curve.fetched) != self.curve:
+            self.curve = (meter.state.curve.pointer, meter.state.curve.fetched)
+        if (meter.state.curve.pointer, meter.state.curve.fetched) != self.curve:
             raise Finding("the load curve was read on")
 
 

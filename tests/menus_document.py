@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from countis.meter.panel import digits
-from countis.meter.panel.keys import GESTURES, SECOND, Key
+from countis.meter.panel.keys import GESTURES, Key
 from countis.meter.panel.menu import LEAVING, MENUS, SETUPS, WRITTEN, Entry, Page
+from countis.words.clock import SECOND
 from countis.words.quantities import QUANTITIES
 from countis.words.settings import SETTINGS
 

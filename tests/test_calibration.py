@@ -81,7 +81,7 @@ def test_ideal_constants_change_no_bit_and_cost_no_sample() -> None:
     plain, ideal = Meter(E44), Meter(E44)
     assert ideal.apply([SetCalibration(Calibration())]) is None
     assert plain.feed(samples) == ideal.feed(samples) == []
-    assert plain.live.tobytes() == ideal.live.tobytes()
+    assert plain.state.live.tobytes() == ideal.state.live.tobytes()
 
 
 def test_a_calibrated_meter_takes_samples_in_any_chunks() -> None:
@@ -111,7 +111,7 @@ def test_a_loaded_meter_measures_with_its_constants() -> None:
     again = Meter.load(meter.save())
     for each in (meter, again):
         each.feed(Supply([(0.0, SKEWED)]), seconds=2)
-    assert again.live.tobytes() == meter.live.tobytes()
+    assert again.state.live.tobytes() == meter.state.live.tobytes()
     assert again["P1"] == pytest.approx(575.0, rel=1e-6)
 
 
@@ -119,7 +119,7 @@ def test_constants_last_and_the_seal_guards_them() -> None:
     meter, constants = Meter(E44), calibration()
     meter.apply([SetCalibration(constants), SetSetting("sealed", 1)])
     again = Meter.load(meter.save())
-    assert again.calibration == constants
+    assert again.state.calibration == constants
     refusal = again.apply([SetCalibration(Calibration())])
     assert refusal is not None
     assert refusal.reason is Reason.SEALED
@@ -139,7 +139,7 @@ def test_constants_out_of_range_are_refused(constants: Calibration) -> None:
     refusal = meter.apply([SetCalibration(constants)])
     assert refusal is not None
     assert refusal.reason is Reason.VALUE
-    assert meter.calibration == Calibration()
+    assert meter.state.calibration == Calibration()
 
 
 @pytest.mark.parametrize("content", [b'"gain":[1.0]', b'"gain":"no"', b'"gain":[9.0,1.0,1.0,1.0,1.0,1.0]', b'"other":[1.0]'])
@@ -193,9 +193,9 @@ def test_the_command_finds_keeps_and_tells(tmp_path: Path) -> None:
     assert rows["I1 to V1 °"][0] == pytest.approx(0.7, abs=1e-3)
     assert all(abs(after) < 1e-3 for _, after in rows.values())
     kept = Meter.load((tmp_path / "m" / "meter.fram").read_bytes())
-    assert [1.0 / g for g in kept.calibration.gain] == pytest.approx(GAINS, rel=1e-5)
+    assert [1.0 / g for g in kept.state.calibration.gain] == pytest.approx(GAINS, rel=1e-5)
     assert kept["Ea+"] == 0
-    assert (kept.ct, abs(kept.clock - local_seconds()) < 60) == ((200, 5), True)  # as `run` would make it
+    assert (kept.state.ct, abs(kept.clock - local_seconds()) < 60) == ((200, 5), True)  # as `run` would make it
 
 
 def test_calibrating_does_not_stop_the_clock_of_a_meter_that_is_off(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_calibrating_does_not_stop_the_clock_of_a_meter_that_is_off(tmp_path: Pa
     assert done.returncode == 0
     kept = Meter.load((tmp_path / "m" / "meter.fram").read_bytes())
     assert 800_007_200 <= kept.clock <= 800_007_260
-    assert kept.ct == (50, 5)
+    assert kept.state.ct == (50, 5)
 
 
 def test_a_damaged_memory_is_named_and_left_alone(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_everything_counted_survives_a_stop(tmp_path: Path) -> None:
         again = bus[5].read("Ea+.L1", "Eap", "hours.T1")
     assert all(float(str(again[s])) >= float(str(seen[s])) for s in seen)
     assert float(str(seen["Eap"])) > 0
-    assert int(Meter.load(image).row[Layout.time]) > 10**8
+    assert int(Meter.load(image).state.row[Layout.time]) > 10**8
 
 
 def test_run_says_where_to_connect_and_how_it_goes(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_a_record_over_a_restart_is_incomplete_and_the_next_is_not() -> None:
     minutes(meter, 100, 10.0, 3)
     meter = Meter.load(meter.save())
     minutes(meter, 100, 10.0, 9)
-    assert [(meter.curve.record(k).incomplete, meter.curve.record(k).mean_mw) for k in range(2)] == [
+    assert [(meter.state.curve.record(k).incomplete, meter.state.curve.record(k).mean_mw) for k in range(2)] == [
         (True, 300_000),
         (False, 300_000),
     ]
@@ -122,7 +122,7 @@ def test_half_a_second_may_lack(missing: float, incomplete: bool) -> None:
     meter.apply([SetClock(NOON)])
     minutes(meter, 100, 60.0 - missing, 1)
     minutes(meter, 100, missing + 0.2, 1)
-    assert meter.curve.record(0).incomplete is incomplete
+    assert meter.state.curve.record(0).incomplete is incomplete
 
 
 def test_a_window_longer_than_the_period_is_no_whole_record() -> None:
@@ -130,7 +130,7 @@ def test_a_window_longer_than_the_period_is_no_whole_record() -> None:
     meter.apply([SetClock(NOON)])
     minutes(meter, 100, 30.0, 1)
     minutes(meter, 100, 150.0, 1)
-    assert [meter.curve.record(k).incomplete for k in range(2)] == [True, True]
+    assert [meter.state.curve.record(k).incomplete for k in range(2)] == [True, True]
 
 
 @pytest.mark.parametrize(("seconds", "cut"), [(2, True), (1, False), (-1, False), (-2, True)])
@@ -147,9 +147,9 @@ def test_a_new_ct_cuts_the_record_with_the_old_one() -> None:
     meter.apply([SetClock(NOON)])
     minutes(meter, 1000 / 3, 10.0, 3)
     meter.apply([SetSetting("ct_primary", 200)])
-    assert meter.live[COLUMN["P"]] == pytest.approx(40_000)  # the value shown follows at once
+    assert meter.state.live[COLUMN["P"]] == pytest.approx(40_000)  # the value shown follows at once
     minutes(meter, 1000 / 3, 10.0, 3)
-    records = [meter.curve.record(k) for k in range(2)]
+    records = [meter.state.curve.record(k) for k in range(2)]
     assert [(r.mean_mw, r.incomplete) for r in records] == [(1_000_000, True), (1_000_000, True)]
     assert meter["demand.P"] == pytest.approx(40_000)
     assert meter.pdu(pdu.read_request(50828, 1))[2:] == (1000).to_bytes(2, "big")
@@ -167,7 +167,7 @@ def test_dark_time_in_one_step_or_two() -> None:
     assert cut(0.3).save() == cut(0.1, 0.2).save()
     on_the_stroke = cut(0.2)
     minutes(on_the_stroke, 100, 60.0, 1)
-    assert [on_the_stroke.curve.record(k).incomplete for k in range(2)] == [True, False]
+    assert [on_the_stroke.state.curve.record(k).incomplete for k in range(2)] == [True, False]
 
 
 # words
@@ -176,8 +176,8 @@ def test_dark_time_in_one_step_or_two() -> None:
 @pytest.mark.parametrize(("mw", "register"), [(1499, 1), (1500, 2), (65_533_400, 65533), (65_535_000, 65534), (10**8, 65534)])
 def test_the_last_average_rounds_and_stays_within_its_register(mw: int, register: int) -> None:
     meter = Meter(E44)
-    meter.row[COUNTED_COLUMN["demand.P"]] = mw
-    meter.changes += 1
+    meter.state.row[COUNTED_COLUMN["demand.P"]] = mw
+    meter.state.changes += 1
     assert int.from_bytes(meter.pdu(pdu.read_request(50828, 1))[2:], "big") == register
 
 
@@ -187,8 +187,8 @@ def test_the_last_average_rounds_and_stays_within_its_register(mw: int, register
 ])  # fmt: skip
 def test_a_value_too_large_stays_below_not_available(symbol: str, address: int, value: float, register: int) -> None:
     meter = Meter(E44, ct_primary=5)
-    meter.live[COLUMN[symbol]] = value
-    meter.changes += 1
+    meter.state.live[COLUMN[symbol]] = value
+    meter.state.changes += 1
     assert int.from_bytes(meter.pdu(pdu.read_request(address, 1))[2:], "big") == register
 
 
@@ -229,6 +229,6 @@ def test_samples_are_clipped_where_the_converter_clips() -> None:
 @pytest.mark.parametrize("symbol", ["Ea+", "Ea+.T1", "par.Ea+", "day.Ea+", "Er+.T2"])
 def test_twelve_gigawatt_hours_are_read_as_such(symbol: str) -> None:
     meter = Meter(E44)
-    meter.row[COUNTED_COLUMN[symbol]] = 12_345_678_912_340_000
-    meter.changes += 1
+    meter.state.row[COUNTED_COLUMN[symbol]] = 12_345_678_912_340_000
+    meter.state.changes += 1
     assert Bus.loopback(meter)[5].read(symbol)[symbol] == pytest.approx(12_345_678_910, abs=10)

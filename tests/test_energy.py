@@ -25,6 +25,7 @@ from countis.meter.energy.load_curve import CAPACITY, LoadCurve, Record, RecordW
 from countis.meter.energy.pulse import Pulses
 from countis.meter.energy.registers import Layout
 from countis.models import pulse_weight
+from countis.words.commands import SetTariffInput
 from countis.words.quantities import PARTIALS
 
 WH = 1_000_000
@@ -127,12 +128,12 @@ def test_a_fleet_counts_like_its_meters_one_by_one() -> None:
         d, remainders = increment.increments(p[:, None], q[:, None], s[:, None], 200_000_000, ratios, remainders)
         registers.add(fleet, d[:, 0], np.full(4, 200_000_000))
         fleet[:, Layout.time] += 10**13
-        periods.turn(fleet)
+        periods.roll_over(fleet)
         for k, row in enumerate(single):
             di, one[k] = increment.increments(p[k : k + 1], q[k : k + 1], s[k : k + 1], 200_000_000, float(ratios[k]), one[k])
             registers.add(row, di[0], 200_000_000)
             row[Layout.time] += 10**13
-            periods.turn(row)
+            periods.roll_over(row)
     for k, row in enumerate(single):
         assert np.array_equal(fleet[k], row)
 
@@ -154,10 +155,10 @@ def test_tariffs_split_the_total_and_their_hours() -> None:
 def test_tariff_input_by_volts() -> None:
     meter = Meter(E44)
     for volts, tariff in ((0, 1), (50, 1), (80, 2), (276, 2), (50, 2), (20, 2), (19.9, 1), (230, 2)):
-        meter.tariff_input(volts)
+        meter.apply([SetTariffInput(volts)])
         assert meter["tariff"] == tariff, volts
     meter.apply([SetSetting("tariff_control", "com")])
-    meter.tariff_input(0)
+    meter.apply([SetTariffInput(0)])
     assert meter["tariff"] == 2
     meter.apply([SelectTariff(4), SetSetting("tariff_control", "dig")])
     assert meter["tariff"] == 1
@@ -178,14 +179,14 @@ def test_each_partial_starts_stops_and_resets_by_itself(symbol: str) -> None:
     before = {s: meter.exact(s) for s in PARTIALS}
     assert all(before.values())
     meter.apply([StopPartial(symbol)])
-    assert not meter.runs(symbol)
+    assert not meter.state.runs(symbol)
     one_of_each()
     assert meter.exact(symbol) == before[symbol]
     twice = {s: abs(meter.exact(s) - 2 * before[s]) for s in PARTIALS if s != symbol}
     assert max(twice.values()) <= UNITS
     meter.apply([ResetPartials((symbol,))])
     assert meter.exact(symbol) == 0
-    assert not meter.runs(symbol)
+    assert not meter.state.runs(symbol)
     meter.apply([StartPartial(symbol)])
     one_of_each()
     assert meter.exact(symbol) == pytest.approx(before[symbol], abs=UNITS)
@@ -218,13 +219,13 @@ def test_a_new_clock_cuts_the_record_and_loses_nothing() -> None:
     for _ in range(100):
         meter.count(measured(100.0, seconds=1.0))
     meter.apply([SetClock(NOON + 100)])  # it is that already: nothing is cut
-    assert int(meter.row[Layout.records]) == 0
+    assert int(meter.state.row[Layout.records]) == 0
     meter.apply([SetClock(NOON - 86400 + 7)])
-    assert meter.curve.record(0) == Record(NOON + 100, 900, True, 300_000)
+    assert meter.state.curve.record(0) == Record(NOON + 100, 900, True, 300_000)
     for _ in range(1100):
         meter.count(measured(200.0, seconds=1.0))
-    assert meter.curve.record(1).incomplete
-    assert meter.curve.record(1).time == NOON - 86400 + 900
+    assert meter.state.curve.record(1).incomplete
+    assert meter.state.curve.record(1).time == NOON - 86400 + 900
 
 
 def test_the_ring_holds_45_days_of_quarter_hours() -> None:

@@ -20,23 +20,23 @@ from countis.host.running.console import EventPrinter
 from countis.host.running.feeder import Feeder
 from countis.host.running.hub import Desk
 from countis.meter.energy.registers import Layout
-from countis.meter.memory.event_log import CAPACITY, Entry, Whence
+from countis.meter.memory.event_log import CAPACITY, Entry
 from countis.meter.memory.image import LOG_OFFSET, PAGE, Page
 from countis.modbus import pdu
 from countis.supply import three_phase
-from countis.words.commands import SetCalibration
+from countis.words.commands import Origin, SetCalibration, SetTariffInput
 from countis.words.errors import SettingError
 from countis.words.quantities import PARTIALS
 from countis.words.settings import Calibration
 
 
 def log(meter: Meter) -> list[Entry | None]:
-    return [entry for _, entry in meter.log.entries(int(meter.row[Layout.events]))]
+    return [entry for _, entry in meter.state.log.entries(int(meter.state.row[Layout.events]))]
 
 
 def told(meter: Meter) -> list[tuple[str, ...]]:
     """The log as words: kind, whence, subject, old, new."""
-    return [(e.kind.name, e.whence.name, e.subject, e.old, e.new) for e in log(meter) if e is not None]
+    return [(e.kind.name, e.origin.name, e.subject, e.old, e.new) for e in log(meter) if e is not None]
 
 
 def windows(volts: float, amperes: float, seconds: float = 0.2, count: int = 1) -> list[Measurement]:
@@ -52,8 +52,8 @@ def test_each_command_is_noted_with_what_was_and_whence() -> None:
     meter = Meter(E44, tariff_control="com")
     meter.count(windows(230.0, 4.0, 90.0)[0])
     meter.apply([SetSetting("ct_primary", 200), SetSetting("ct_primary", 200), SetCalibration(Calibration())])
-    meter.apply([SelectTariff(2), SelectTariff(2)], Whence.BUS)
-    meter.apply([ResetPartials(("par.Ea+",)), SetClock(1000)], Whence.KEYS)
+    meter.apply([SelectTariff(2), SelectTariff(2)], Origin.BUS)
+    meter.apply([ResetPartials(("par.Ea+",)), SetClock(1000)], Origin.KEYS)
     meter.apply([ResetPartials(PARTIALS)])
     meter.apply([SetSetting("sealed", 1)])
     assert meter.apply([SetSetting("ct_primary", 300)]) is not None  # refused, and no event
@@ -83,7 +83,7 @@ def test_modbus_and_keys_say_whence() -> None:
 def test_the_tariff_input_is_noted_once_for_each_change() -> None:
     meter = Meter(E44)
     for volts in (0.0, 230.0, 230.0, 50.0, 0.0):
-        meter.tariff_input(volts)
+        meter.apply([SetTariffInput(volts)])
     assert told(meter) == [("TARIFF", "METER", "tariff", "1", "2"), ("TARIFF", "METER", "tariff", "2", "1")]
 
 
@@ -202,7 +202,7 @@ def test_what_is_printed_is_printed_once_and_what_was_missed_is_told(capsys: pyt
         meter.apply([SelectTariff(1 + k % 2)])
     printer.show()
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == f"a  {int(meter.row[Layout.events]) - CAPACITY} more before"
+    assert lines[0] == f"a  {int(meter.state.row[Layout.events]) - CAPACITY} more before"
     assert len(lines) == 1 + CAPACITY
     printer.show()
     assert capsys.readouterr().err == ""

@@ -32,6 +32,7 @@ from countis.modbus import rtu
 from countis.modbus.tcp import Envelope
 from countis.serve.tcp_port import RtuTcpPort, TcpPort, TcpServer
 from countis.supply import three_phase
+from countis.words.commands import SetTariffInput
 from countis.words.errors import MemoryImageError, SupplyError
 from countis.words.quantities import COUNTED
 
@@ -356,7 +357,7 @@ def test_a_reply_at_hand_is_the_one_worked_out() -> None:
 MOVES: list[Callable[[Meter], object]] = [
     lambda m: m.apply([SetSetting("ct_primary", 300)]), lambda m: m.apply([SetSetting("address", 6)]),
     lambda m: m.feed(three_phase(200.0, 1.0), seconds=1), lambda m: m.feed(three_phase(0.0, 0.0), seconds=2),
-    lambda m: m.advance(1), lambda m: m.tariff_input(230.0), lambda m: m.set_rate(4000),
+    lambda m: m.advance(1), lambda m: m.apply([SetTariffInput(230.0)]), lambda m: m.set_rate(4000),
 ]  # fmt: skip
 
 
@@ -398,7 +399,7 @@ def test_a_frame_of_one_kind_is_never_taken_for_one_of_the_other() -> None:
 
 def test_what_function_8_counts_is_never_at_hand() -> None:
     at = desk()
-    at.meter.slave.diagnostics = True
+    at.meter.state.diagnostics = True
     for _ in range(2):
         at.said(Envelope(1, 5, READ_V1))
         assert at.tcp_at_hand(request(1)) is None

@@ -93,7 +93,7 @@ def lower(now: dict[str, float], floor: dict[str, float]) -> dict[str, tuple[flo
 def rounded(row: Ints) -> dict[str, float]:
     """What the bus must show at least of a row that was kept."""
     meter = Meter(E44, ct_primary=200)
-    meter.row[:] = row
+    meter.state.row[:] = row
     with Bus.loopback(meter) as bus:
         return {symbol: float(str(value)) for symbol, value in bus[5].read(*READ).items()}
 

@@ -361,8 +361,8 @@ def full() -> Meter:
     for quantity in COUNTED:
         if quantity.kind not in ("demand", "state"):
             low, high = (-2 * 10**18, 2 * 10**18) if quantity.kind == "net" else (0, 4 * 10**18)
-            meter.row[COUNTED_COLUMN[quantity.symbol]] = chance.randrange(low, high) // 10 ** chance.randrange(10)
-    meter.changes += 1
+            meter.state.row[COUNTED_COLUMN[quantity.symbol]] = chance.randrange(low, high) // 10 ** chance.randrange(10)
+    meter.state.changes += 1
     return meter
 
 
@@ -386,7 +386,7 @@ def test_what_is_read_is_what_the_meter_holds(full: Meter, singly: dict[str, pla
             assert found == held, symbol
     assert full["demand.P"] is not None
     wide = {"id.roll_over": 9_999_999_990}  # the register counts in 10 Wh
-    assert {s: v for s, v in singly.items() if s.startswith("id.")} == {**identity(full), **wide}
+    assert {s: v for s, v in singly.items() if s.startswith("id.")} == {**identity(full.state), **wide}
 
 
 def test_a_load_curve_that_was_not_fetched_is_not_available(singly: dict[str, plan.Value]) -> None:

@@ -50,14 +50,14 @@ def test_everything_survives() -> None:
     assert again.settings == meter.settings
     own = [Layout.demand_broken, Layout.settings_page]  # the power was off: this record is not a whole one; the memory's own
     kept = np.delete(np.arange(Layout.size), own)
-    assert np.array_equal(again.row[kept], meter.row[kept])
-    assert np.array_equal(again.curve.ring, meter.curve.ring)
+    assert np.array_equal(again.state.row[kept], meter.state.row[kept])
+    assert np.array_equal(again.state.curve.ring, meter.state.curve.ring)
     assert again.clock == meter.clock
     assert again["tariff"] == 2
-    assert not again.runs("par.Er+")
+    assert not again.state.runs("par.Er+")
     assert again["Ea+"] == meter["Ea+"] != 0
-    assert int(again.row[Layout.records]) > 20
-    assert [again.curve.record(k) for k in range(20)] == [meter.curve.record(k) for k in range(20)]
+    assert int(again.state.row[Layout.records]) > 20
+    assert [again.state.curve.record(k) for k in range(20)] == [meter.state.curve.record(k) for k in range(20)]
 
 
 def test_a_loaded_meter_goes_on_where_the_other_stopped() -> None:
@@ -67,7 +67,7 @@ def test_a_loaded_meter_goes_on_where_the_other_stopped() -> None:
     events, expected = again.count(more), meter.count(more)
     assert [type(e) for e in events] == [type(e) for e in expected]
     assert again.exact("Ea+") == meter.exact("Ea+")
-    assert np.array_equal(again.row[Layout.remainders], meter.row[Layout.remainders])
+    assert np.array_equal(again.state.row[Layout.remainders], meter.state.row[Layout.remainders])
 
 
 def test_writes_carried_out_on_the_image_are_the_image() -> None:
@@ -83,7 +83,7 @@ def test_writes_carried_out_on_the_image_are_the_image() -> None:
         again = Meter.load(bytes(disk))
         assert again.exact("Ea+") == meter.exact("Ea+")
         assert again.settings == meter.settings
-        assert np.array_equal(again.curve.ring, meter.curve.ring)
+        assert np.array_equal(again.state.curve.ring, meter.state.curve.ring)
 
 
 def test_the_whole_run_is_deterministic() -> None:
@@ -120,7 +120,7 @@ def test_one_damaged_copy_does_no_harm(page: Page, byte: int) -> None:
     image[page * 2 * PAGE + byte] ^= 0x40
     again = Meter.load(bytes(image))
     assert again.exact("Ea+") == meter.exact("Ea+")
-    assert not again.malfunction
+    assert not again.state.malfunction
 
 
 def test_settings_that_were_in_force_are_lost_and_not_those_before_them() -> None:
@@ -138,7 +138,7 @@ def test_settings_that_were_in_force_are_lost_and_not_those_before_them() -> Non
         image[at + 100] ^= 1
         copies.append(Meter.load(bytes(image)))
     assert sorted(str(one["ct_primary"]) for one in copies) == ["200", "None"]
-    assert [one.malfunction for one in copies].count(True) == 1
+    assert [one.state.malfunction for one in copies].count(True) == 1
 
 
 def damaged(*pages: Page) -> Meter:
@@ -153,7 +153,7 @@ def damaged(*pages: Page) -> Meter:
 def test_counters_that_are_lost_read_as_not_available() -> None:
     meter = damaged(Page.HOT)
     meter.feed(three_phase(230, 1.0), seconds=3)
-    assert meter.malfunction
+    assert meter.state.malfunction
     assert meter["Ea+"] is meter["par.Ea+"] is meter["demand.P"] is meter["roll.Ea+"] is None
     assert meter["V1"] is not None
     assert meter["ct_primary"] == lived()["ct_primary"]
@@ -170,7 +170,7 @@ def test_counters_that_are_lost_read_as_not_available() -> None:
 def test_settings_that_are_lost_read_as_not_available_and_the_counters_stay() -> None:
     meter, before = damaged(Page.SETTINGS), lived()
     meter.feed(three_phase(230, 1.0), seconds=3)
-    assert meter.malfunction
+    assert meter.state.malfunction
     assert meter.model is E43
     assert meter["ct_primary"] is meter["address"] is None
     assert meter["I1"] is meter["P"] is None
@@ -182,9 +182,9 @@ def test_settings_that_are_lost_read_as_not_available_and_the_counters_stay() ->
 @pytest.mark.parametrize("page", Page)
 def test_a_meter_that_lost_a_page_neither_counts_nor_writes_nor_takes_commands(page: Page) -> None:
     meter = damaged(page)
-    before = meter.row.copy()
+    before = meter.state.row.copy()
     meter.count(Measurement.of(meter.model, seconds=7.0, v=[230.0] * 3, i=[1.0] * 3, p=[200.0] * 3, q=[10.0] * 3))
-    assert (meter.row[Layout.counters] == before[Layout.counters]).all()
+    assert (meter.state.row[Layout.counters] == before[Layout.counters]).all()
     assert meter.writes() == []
     refusal = meter.apply([ResetPartials(("par.Ea+",))])
     assert refusal is not None
@@ -220,9 +220,9 @@ def test_every_earlier_layout_is_read_and_written_anew(version: int) -> None:
     for meter in (loaded, Meter.load(loaded.save())):
         assert {symbol: meter.exact(symbol) for symbol in was["exact"]} == was["exact"]
         assert dict(meter.settings) == was["settings"]
-        assert meter.curve.ring[: len(was["records"])].tolist() == was["records"]
-        assert meter.row[Layout.running].tolist() == was["running"]
-        assert meter.row[Layout.remainders].tolist() == was["remainders"]
+        assert meter.state.curve.ring[: len(was["records"])].tolist() == was["records"]
+        assert meter.state.row[Layout.running].tolist() == was["running"]
+        assert meter.state.row[Layout.remainders].tolist() == was["remainders"]
         assert meter.clock == was["clock"]
     assert Meter.load(loaded.save()).store.version == VERSION
 
@@ -238,16 +238,16 @@ def test_a_damaged_record_reads_as_not_available() -> None:
     image = bytearray(meter.save())
     image[RING_OFFSET + 3 * 16 + 5] ^= 1
     again = Meter.load(bytes(image))
-    assert again.curve.record(3).mean_mw == -1
-    assert again.curve.record(3).incomplete
-    assert again.curve.record(4) == meter.curve.record(4)
+    assert again.state.curve.record(3).mean_mw == -1
+    assert again.state.curve.record(3).incomplete
+    assert again.state.curve.record(4) == meter.state.curve.record(4)
     assert CAPACITY * 16 + RING_OFFSET == LOG_OFFSET
 
 
 @pytest.mark.parametrize("wrong", ["ct_primary", "nonsense"])
 def test_settings_that_cannot_be_are_refused(wrong: str) -> None:
     meter = Meter(E44)
-    meter.settings[wrong] = 99_999
+    meter.state.settings[wrong] = 99_999
     with pytest.raises(MemoryImageError, match="settings page"):
         Meter.load(meter.save())
 
@@ -259,7 +259,7 @@ def test_settings_that_cannot_be_are_refused(wrong: str) -> None:
 ])  # fmt: skip
 def test_a_row_that_no_meter_has_is_refused_whatever_its_crc(column: int, value: int) -> None:
     meter = lived()
-    offset, page = hot_write(7, np.where(np.arange(Layout.size) == column, value, meter.row))
+    offset, page = hot_write(7, np.where(np.arange(Layout.size) == column, value, meter.state.row))
     image = bytearray(meter.save())
     image[:PAGE] = bytes(PAGE)
     image[offset : offset + PAGE] = page

@@ -46,7 +46,7 @@ def test_feed_and_count_of_the_same_measurements_give_the_same_counters() -> Non
     events = fed.feed(samples)
     windows = Metrology(E44, 8000).feed(samples)
     again = [e for k in range(len(windows)) for e in counted.count(windows[k : k + 1])]
-    assert np.array_equal(fed.row, counted.row)
+    assert np.array_equal(fed.state.row, counted.state.row)
     for output in ("pulse", "led"):
         assert begins(again, output) == begins(events, output)
         assert len(begins(events, output)) > 3
@@ -161,9 +161,9 @@ def test_refusals_change_nothing(settings: dict[str, Any], command: Command, rea
 def test_commands_together_are_done_together() -> None:
     meter = Meter(E44, tariff_control="com")
     assert meter.apply([SetSetting("ct_primary", 400), SelectTariff(2), StopPartial("par.Ea+"), SetClock(10**9)]) is None
-    assert (meter.ct, meter["tariff"], meter.runs("par.Ea+"), meter.clock) == ((400, 5), 2, False, 10**9)
+    assert (meter.state.ct, meter["tariff"], meter.state.runs("par.Ea+"), meter.clock) == ((400, 5), 2, False, 10**9)
     assert meter.apply([StartPartial("par.Ea+")]) is None
-    assert meter.runs("par.Ea+")
+    assert meter.state.runs("par.Ea+")
     assert meter.apply([]) is None
 
 
@@ -217,7 +217,7 @@ def test_reading_and_writing_by_symbol() -> None:
             "id.signature": "SOCO", "ct_primary": 200, "demand.P": None, "PF": 0.9,
         }  # fmt: skip
         bus[5].write(ct_primary=400, ct_secondary=1)
-        assert meter.ct == (400, 1)
+        assert meter.state.ct == (400, 1)
         bus[5].select_tariff(4)
         assert bus[5].read("tariff") == {"tariff": 4}
         bus[5].write(address=9)
@@ -280,7 +280,7 @@ def test_no_pulse_is_lost_where_a_command_closes_the_open_window() -> None:
         meter.apply([command])
         events += meter.advance(0)
         told = [event.on for event in events if isinstance(event, Pulses) and event.output == "pulse"]
-        assert sum(map(len, told)) == meter.pulses > 3
+        assert sum(map(len, told)) == meter.state.pulses > 3
 
 
 def test_a_record_that_a_command_closes_is_told() -> None:

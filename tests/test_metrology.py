@@ -109,7 +109,7 @@ def test_phase_sequence(sequence: int) -> None:
 def test_a_missing_phase_leaves_the_sequence_open(volts: tuple[float, float, float]) -> None:
     meter = shown(three_phase(volts, 1.0))
     assert meter["sequence"] is None
-    assert meter.missing == tuple(f"L{k}" for k, v in enumerate(volts, 1) if v < 46)
+    assert meter.state.missing == tuple(f"L{k}" for k, v in enumerate(volts, 1) if v < 46)
     assert [number(meter, f"V{k}") for k in (1, 2, 3)] == pytest.approx(volts, abs=1e-3)
     expected = sum(volts)
     assert number(meter, "P") == pytest.approx(expected, abs=1e-3)
@@ -157,7 +157,7 @@ def test_counting_starts_at_1_ma(v: float, i: float) -> None:
 def test_nothing_is_counted_with_the_current_circuit_open(v: float) -> None:
     meter = shown(three_phase(v, 0.0, noise=1e-5), seconds=20.0)
     assert number(meter, "I1") > 0  # the noise is there
-    assert not meter.row[:180].any()
+    assert not meter.state.row[:180].any()
 
 
 def test_one_decision_per_phase_for_all_registers() -> None:

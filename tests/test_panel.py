@@ -7,10 +7,11 @@ import pytest
 from countis import E43, E44, Key, Meter, SetSetting
 from countis.meter.panel import digits, menu
 from countis.meter.panel.frame import DISPLAY_TEST, FULL, GLYPHS, ZONES, LcdFrame, places
-from countis.meter.panel.keys import GESTURES, SECOND
+from countis.meter.panel.keys import GESTURES
 from countis.meter.panel.machine import Panel, Press, Release, Tick, step
 from countis.models import Firmware
 from countis.supply import three_phase
+from countis.words.clock import SECOND
 
 KWH = 10**9  # µWh
 
@@ -111,17 +112,17 @@ def test_digits_stand_at_the_right_and_flash_by_place() -> None:
 @pytest.mark.manual("9.1")
 def test_a_gesture_acts_on_release_and_a_hold_when_its_time_has_come() -> None:
     meter = Meter(E44)
-    panel, _ = step(Panel(menu=8), Press(Key.ENTER), meter, 0)
+    panel, _ = step(Panel(menu=8), Press(Key.ENTER), meter.state, 0)
     assert panel.menu == 8
-    early, _ = step(panel, Tick(), meter, 3 * SECOND - 1)
+    early, _ = step(panel, Tick(), meter.state, 3 * SECOND - 1)
     assert early.setup is None
-    opened, _ = step(panel, Tick(), meter, 3 * SECOND)
+    opened, _ = step(panel, Tick(), meter.state, 3 * SECOND)
     assert opened.setup is not None
-    released, _ = step(opened, Release(Key.ENTER), meter, 4 * SECOND)
+    released, _ = step(opened, Release(Key.ENTER), meter.state, 4 * SECOND)
     assert released.setup == opened.setup
-    short, _ = step(early, Release(Key.ENTER), meter, 3 * SECOND - 1)
+    short, _ = step(early, Release(Key.ENTER), meter.state, 3 * SECOND - 1)
     assert short.menu == 0
-    late, _ = step(panel, Release(Key.ENTER), meter, 5 * SECOND)  # nobody ticked in between
+    late, _ = step(panel, Release(Key.ENTER), meter.state, 5 * SECOND)  # nobody ticked in between
     assert late.setup == opened.setup
 
 
@@ -129,24 +130,24 @@ def test_keys_held_together_act_once_when_the_first_goes_up() -> None:
     meter = Meter(E44)
     panel = Panel(menu=5)
     for at, event in enumerate((Press(Key.UP), Press(Key.ENTER))):
-        panel, commands = step(panel, event, meter, at)
+        panel, commands = step(panel, event, meter.state, at)
         assert not commands
-    panel, commands = step(panel, Release(Key.UP), meter, SECOND)
+    panel, commands = step(panel, Release(Key.UP), meter.state, SECOND)
     assert len(commands) == 1
-    panel, commands = step(panel, Press(Key.UP), meter, SECOND + 1)  # ENTER is still down
+    panel, commands = step(panel, Press(Key.UP), meter.state, SECOND + 1)  # ENTER is still down
     assert not commands
     for key in (Key.UP, Key.ENTER):
-        panel, commands = step(panel, Release(key), meter, 2 * SECOND)
+        panel, commands = step(panel, Release(key), meter.state, 2 * SECOND)
         assert not commands
     assert (panel.menu, panel.page, panel.down, panel.spent) == (5, 0, Key(0), False)
 
 
 def test_a_key_that_is_down_already_is_no_new_press_and_one_that_is_up_no_release() -> None:
     meter = Meter(E44)
-    panel, _ = step(Panel(), Press(Key.UP), meter, 0)
-    again, _ = step(panel, Press(Key.UP), meter, SECOND)
+    panel, _ = step(Panel(), Press(Key.UP), meter.state, 0)
+    again, _ = step(panel, Press(Key.UP), meter.state, SECOND)
     assert again.since == 0
-    assert step(again, Release(Key.SET), meter, SECOND)[0].down == Key.UP
+    assert step(again, Release(Key.SET), meter.state, SECOND)[0].down == Key.UP
 
 
 def test_all_three_keys_mean_nothing() -> None:
@@ -163,7 +164,7 @@ def test_the_display_test_comes_at_ten_seconds_and_is_nothing_else() -> None:
     meter.hold(Key.UP | Key.ENTER, 10)
     assert meter.lcd.startswith("8.8.8.8.8.8.8. | ")
     assert meter.exact("par.Ea+.T1") == before
-    assert meter.runs("par.Ea+.T1")
+    assert meter.state.runs("par.Ea+.T1")
     meter.advance(4 * SECOND)
     assert meter.lcd.startswith("Par.b | Σ → Ea par T1")
     meter.hold(Key.UP | Key.ENTER, 15)
@@ -174,7 +175,7 @@ def test_the_display_test_stays_while_its_keys_are_held() -> None:
     meter, panel = Meter(E44), Panel()
     for at in range(200):
         for event in (Press(Key.UP), Press(Key.ENTER)) if at == 0 else (Tick(),):
-            panel, _ = step(panel, event, meter, at * SECOND // 10)
+            panel, _ = step(panel, event, meter.state, at * SECOND // 10)
         assert panel.tests(at * SECOND // 10) == (at >= 100)
 
 
@@ -334,7 +335,7 @@ def test_the_pulse_sign_is_lit_for_a_second_after_a_pulse() -> None:
     meter = Meter(E44)
     assert " pulse" not in meter.lcd
     fed(meter, seconds=11, i=0.5)  # 345 W: a pulse of 1 Wh each 10.4 s
-    assert meter.pulses == 1
+    assert meter.state.pulses == 1
     assert meter.lcd.endswith(" pulse")
     fed(meter, seconds=1, i=0.5)
     assert not meter.lcd.endswith(" pulse")

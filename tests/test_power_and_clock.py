@@ -9,10 +9,10 @@ from trains import begins
 from countis import E44, Measurement, Meter, SetClock
 from countis.meter.energy.load_curve import Record, RecordWritten
 from countis.meter.energy.registers import Layout
-from countis.meter.memory.event_log import Kind
 from countis.models import pulse_weight
 from countis.supply.network import Load, Network, State
 from countis.supply.source import Supply
+from countis.words.commands import EventKind as Kind
 
 SECOND = 1_000_000_000
 NOON = 836_049_600  # 2026-06-29 12:00, a Monday: an hour, a day or a year away every period is another one
@@ -24,7 +24,7 @@ def at(volts: float, amperes: float = 5.0) -> State:
 
 
 def starts(meter: Meter) -> list[str]:
-    entries = (entry for _, entry in meter.log.entries(int(meter.row[Layout.events])))
+    entries = (entry for _, entry in meter.state.log.entries(int(meter.state.row[Layout.events])))
     return [entry.subject for entry in entries if entry is not None and entry.kind is Kind.POWER]
 
 
@@ -39,7 +39,7 @@ def test_an_interruption_makes_no_pulse_of_its_own(seconds: float, phase: float)
     events += meter.advance(0)
     pulses, flashes = np.array(begins(events, "pulse")), np.array(begins(events, "led"))
     counted = meter.exact("Ea+")
-    assert len(pulses) == meter.pulses == counted // (10**6 * pulse_weight(*meter.ct))
+    assert len(pulses) == meter.state.pulses == counted // (10**6 * pulse_weight(*meter.state.ct))
     assert len(flashes) == counted // 10**6  # at a ratio of 1 a flash is 1 Wh
     off, on = (begin + 0.9) * SECOND, (begin + seconds) * SECOND
     assert not ((pulses > off) & (pulses < on)).any()
@@ -106,7 +106,7 @@ def test_a_clock_that_jumps_loses_and_doubles_nothing(jump: int, cut: bool) -> N
     counted = 3 * (300.0 * 20 + 600.0 * 40) / 60
     assert meter["Ea+"] == pytest.approx(counted, abs=1e-3)
     first = after[0].time - (meter.clock - 2400)
-    left = meter.row[Layout.demand_energy] / 1e6
+    left = meter.state.row[Layout.demand_energy] / 1e6
     records = energy(found[0], 900) + energy(found[1], 300) + energy(after[0], first) + sum(energy(r, 900) for r in after[1:])
     assert records + left == pytest.approx(counted, rel=1e-5)
     if abs(jump) >= DAY:

@@ -98,7 +98,7 @@ def loaded(ct_primary: int = 5, **counters: int) -> Meter:
     """A meter from a memory in which counters stand somewhere."""
     meter = Meter(E44, tariff_control="com", ct_primary=ct_primary)
     for symbol, value in counters.items():
-        meter.row[COUNTED_COLUMN[symbol]] = value
+        meter.state.row[COUNTED_COLUMN[symbol]] = value
     return Meter.load(meter.save())
 
 
@@ -293,4 +293,4 @@ def test_feeding_over_the_edge_never_goes_back() -> None:
         seen.append((k, tenths, rolls))
     assert seen == sorted(seen)
     assert (seen[0][2], seen[-1][2]) == (0, 1)
-    assert meter.row[Layout.pulses] == 4  # 4140 W for 4 s: 4.6 Wh, and 1 Wh a pulse
+    assert meter.state.row[Layout.pulses] == 4  # 4140 W for 4 s: 4.6 Wh, and 1 Wh a pulse

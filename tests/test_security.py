@@ -78,14 +78,14 @@ def test_no_command_sets_a_total_back(model: Model) -> None:
         meter.pdu(bytes.fromhex("06 9E21") + tariff.to_bytes(2, "big"))
         p, q = [sign * 500.0] * 3, [sign * 300.0, -sign * 300.0, 100.0]
         meter.count(Measurement.of(model, seconds=90.0, v=[230.0] * 3, i=[4.0] * 3, p=p, q=q))
-    before = meter.row[Layout.counters].copy()
+    before = meter.state.row[Layout.counters].copy()
     assert (before > 0).sum() > 60
     writable = [row.address for row in ROWS if "W" in row.access]
     for address, value in product(writable, (0, 1, 0x1F, 0x20, 0x21, 0xF, 0xFFFF, 0xFFFE)):
         meter.pdu(pdu.write_request(address, [value]))
     commands: list[Command] = [ResetPartials(PARTIALS), *(StopPartial(symbol) for symbol in PARTIALS)]
     meter.apply(commands)
-    assert np.array_equal(meter.row[Layout.counters], before)
+    assert np.array_equal(meter.state.row[Layout.counters], before)
     for symbol in ("Ea+", "Ea+.T1", "Er-ind.L2.T3"):
         assert symbol in COUNTED_COLUMN
         with pytest.raises(UnknownSymbol):

@@ -47,7 +47,7 @@ def memory_in_use() -> int:
 
 def edge(meter: Meter) -> int:
     """Up to which ns of meter time energy is counted: the end of the last window."""
-    return int(meter.row[Layout.time])
+    return int(meter.state.row[Layout.time])
 
 
 # a month
@@ -73,8 +73,8 @@ class Place:
         self.meter = Meter(model, tariff_control="com", ct_primary=ct[0], ct_secondary=ct[1], address=1 + self.number,
                            wires=wires)  # fmt: skip
         self.meter.apply([SetClock(800_000_000 + 7777 * self.number)])
-        self.meter.row[Layout.records] = CAPACITY  # a full ring of load-curve records: all of it is in use from the start
-        self.meter.curve.ring.fill(0)
+        self.meter.state.row[Layout.records] = CAPACITY  # a full ring of load-curve records: all of it is in use from the start
+        self.meter.state.curve.ring.fill(0)
         self.ledger, self.disk = Ledger(wires), bytearray(self.meter.save())
         self.kept = self.ledger.copy()
         self.base = self.draw.uniform(-1200, 1200, (2, 3))  # W and var by phase: a supply of its own

@@ -307,4 +307,4 @@ def test_a_request_to_another_unit_is_no_frame_of_ours(station: Station) -> None
     hub = Hub([station.desk])
     hub.tcp(other)
     hub.tcp_at_hand(tcp.wrap(1, 9, other.pdu))
-    assert station.meter.frames == 0
+    assert station.meter.state.frames == 0

@@ -52,14 +52,14 @@ def a_meter(state: str = "open") -> Meter:
 
 def poke(meter: Meter, **counters: int) -> None:
     for symbol, value in counters.items():
-        meter.row[COUNTED_COLUMN[symbol]] = value
-    meter.changes += 1
+        meter.state.row[COUNTED_COLUMN[symbol]] = value
+    meter.state.changes += 1
 
 
 def live(meter: Meter, **values: float) -> None:
     for symbol, value in values.items():
-        meter.live[LIVE_COLUMN[symbol]] = value
-    meter.changes += 1
+        meter.state.live[LIVE_COLUMN[symbol]] = value
+    meter.state.changes += 1
 
 
 def test_a_reply_a_refusal_and_silence() -> None:
@@ -346,9 +346,9 @@ def test_refusals_in_their_order_change_nothing(head: str, request_: str) -> Non
     state, code = head.split()
     meter = a_meter(state)
     poke(meter, **{"par.Ea+": 7 * K})
-    before = (meter.row.tobytes(), meter.clock, [meter[s] for s in SETTINGS])
+    before = (meter.state.row.tobytes(), meter.clock, [meter[s] for s in SETTINGS])
     assert ask(meter, request_) == f"{int(request_[:2], 16) + 0x80:02X} {code}"
-    assert (meter.row.tobytes(), meter.clock, [meter[s] for s in SETTINGS]) == before
+    assert (meter.state.row.tobytes(), meter.clock, [meter[s] for s in SETTINGS]) == before
 
 
 @pytest.mark.parametrize(("state", "write"), rows(ACCEPTED))

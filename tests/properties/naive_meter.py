@@ -6,7 +6,7 @@ Rule: whole numbers, fractions and dicts; nothing of the meter is imported.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -32,6 +32,7 @@ ALLOWED: Final[dict[str, Any]] = {
     "gain": (1.0, 1.25),
 }  # fmt: skip
 GUARDED = ("ct_primary", "ct_secondary", "tariff_control", "gain")  # by the seal
+RATING = ("ct_primary", "ct_secondary", "demand_period", "wires")  # energy is rated by these: what has flowed is counted before
 Command = tuple[str, Any, Any]  # "set" symbol value; "tariff" t; "reset" symbols; "clock" seconds; "run" symbol, or not; "bad"
 
 
@@ -53,6 +54,7 @@ class NaiveMeter:
 
     def __init__(self, mid: bool, **settings: Any) -> None:
         self.mid, self.settings, self.kept = mid, {**FACTORY, **settings}, Kept()
+        self.before_rating: Callable[[], None] = lambda: None  # who measures closes what is open
         self.powered, self.turning, self.open = True, 0, 0  # open: ns of samples in no window yet
         self.kept.periods = self.calendar(0)
         self.sync()
@@ -160,6 +162,8 @@ class NaiveMeter:
         commands = list(commands)
         reasons = [reason for command in commands if (reason := self.refusal(command))]
         reasons.sort(key=lambda reason: reason == "value")
+        if not reasons and any(name == "set" and what in RATING and self.settings[what] != value for name, what, value in commands):
+            self.before_rating()
         for command in () if reasons else commands:
             self.do(*command)
         return reasons[0] if reasons else ""

@@ -73,7 +73,7 @@ def test_a_meter_fed_in_any_chunks_has_the_same_memory_and_events(at: list[int])
     found = [event for a, b in pairwise(at) for event in cut.feed(WHOLE[a:b])]
     same_events(found, expected)
     assert cut.save() == whole.save()
-    assert cut.live.tobytes() == whole.live.tobytes()
+    assert cut.state.live.tobytes() == whole.state.live.tobytes()
 
 
 LENGTHS = st.sampled_from([0.02, 0.2, 0.7, 1.0, 60.0, 900.0, 7200.0, 90000.0])
@@ -95,7 +95,7 @@ def test_windows_counted_at_once_are_windows_counted_one_by_one(windows: list[tu
     events = [e for a, b in pairwise(at) for e in at_once.count(series[a:b])]
     same_events(events, [e for k in range(len(series)) for e in singly.count(series[k : k + 1])])
     assert at_once.save() == singly.save()
-    assert at_once.live.tobytes() == singly.live.tobytes()
+    assert at_once.state.live.tobytes() == singly.state.live.tobytes()
 
 
 @given(st.integers(0, 10**13), st.integers(0, 10**13), st.integers(0, RATE))
@@ -107,7 +107,7 @@ def test_time_in_two_steps_is_time_in_one(a: int, b: int, fed: int) -> None:
     events = once.advance(a + b)
     assert twice.advance(a) + twice.advance(b) == events
     assert twice.save() == once.save()
-    assert twice.live.tobytes() == once.live.tobytes()
+    assert twice.state.live.tobytes() == once.state.live.tobytes()
 
 
 @given(st.integers(0, 5000), st.lists(st.integers(0, 400), max_size=30))

@@ -41,14 +41,14 @@ def test_conservation(steps: list[tuple[str, object]]) -> None:
         if kind == "count":
             made = meter.count(m := measurement(value))  # type: ignore[arg-type]
             seconds += m.total_ns
-            weight = pulse_weight(*meter.ct) * MICRO
+            weight = pulse_weight(*meter.state.ct) * MICRO
             pulsed += weight * len(begins(made, "pulse"))
         elif kind == "tariff":
             assert meter.apply([SelectTariff(value)]) is None  # type: ignore[arg-type]
         else:
             assert isinstance(value, tuple)
             assert meter.apply([SetSetting("ct_primary", value[0]), SetSetting("ct_secondary", value[1])]) is None
-        c = counters(meter.row)
+        c = counters(meter.state.row)
         assert (c >= 0).all()
         assert np.array_equal(c[:, :, 0], c[:, :, 1:].sum(axis=2))  # the four tariffs are the total
         for into, out in ((EA_IN, EA_OUT), (ER_IN, ER_OUT)):
@@ -59,7 +59,7 @@ def test_conservation(steps: list[tuple[str, object]]) -> None:
         assert np.array_equal(c[ER_OUT], c[OUT_IND] + c[OUT_CAP])
         assert meter.exact("net.Ea") == c[EA_IN, SUM, 0] - c[EA_OUT, SUM, 0]
         assert meter.exact("net.Er") == c[ER_IN, SUM, 0] - c[ER_OUT, SUM, 0]
-        assert pulsed + int(meter.row[Layout.pulse_pending]) == meter.exact("Ea+")  # pulses × weight
+        assert pulsed + int(meter.state.row[Layout.pulse_pending]) == meter.exact("Ea+")  # pulses × weight
         for partial, total in (("par.Ea+", "Ea+"), ("par.Er-", "Er-"), ("par.Eap", "Eap"), ("par.Ea-.T3", "Ea-.T3")):
             assert meter.exact(partial) == meter.exact(total)
         assert sum(meter.exact(f"hours.T{t}") for t in range(1, 5)) == seconds
@@ -94,13 +94,13 @@ def test_the_remainder_carries_what_floor_leaves(energies: list[float]) -> None:
 def test_no_total_ever_goes_down(steps: list[tuple[str, object]]) -> None:
     meter = Meter(E44, tariff_control="com")
     meter.apply([StopPartial("par.Eap")])
-    before = counters(meter.row).copy()
+    before = counters(meter.state.row).copy()
     for kind, value in steps:
         if kind == "count":
             meter.count(measurement(value))  # type: ignore[arg-type]
         elif kind == "tariff":
             meter.apply([SelectTariff(value)])  # type: ignore[arg-type]
-        after = counters(meter.row).copy()
+        after = counters(meter.state.row).copy()
         assert (after >= before).all()
         before = after
     assert meter.exact("par.Eap") == 0

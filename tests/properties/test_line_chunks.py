@@ -54,7 +54,7 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 
 def meter(diagnostics: bool) -> Meter:
     fresh = Meter.load(START)
-    fresh.slave.diagnostics = diagnostics
+    fresh.state.diagnostics = diagnostics
     return fresh
 
 
@@ -67,7 +67,7 @@ def on_line(segments: list[list[bytes]], diagnostics: bool) -> tuple[list[bytes]
             frames += framer.receive(piece)
         frames += framer.silence()
         assert not framer.waiting
-    return frames, [slave.rtu(frame) for frame in frames], slave.row.tobytes()
+    return frames, [slave.rtu(frame) for frame in frames], slave.state.row.tobytes()
 
 
 @given(SEGMENTS, CUTS, st.booleans())

@@ -27,7 +27,7 @@ from countis import (
 )
 from countis.meter.energy.load_curve import RecordWritten
 from countis.meter.meter import Event
-from countis.words.commands import Reason
+from countis.words.commands import Reason, SetTariffInput
 
 SECOND = 10**9
 DAY = 86400 * SECOND
@@ -355,7 +355,7 @@ class Naive(RuleBasedStateMachine):
 
     @rule(volts=st.sampled_from([0.0, 19.9, 20.0, 50.0, 79.9, 80.0, 230.0, 276.0]))
     def input_volts(self, volts: float) -> None:
-        self.meter.tariff_input(volts)
+        self.meter.apply([SetTariffInput(volts)])
         self.model.input = 1 if volts < 20 else 2 if volts >= 80 else self.model.input
         self.model.follow()
 
@@ -442,16 +442,16 @@ class Naive(RuleBasedStateMachine):
     def equal(self) -> None:
         model, meter = self.model, self.meter
         assert meter.clock == model.clock // SECOND
-        assert (meter["tariff"], meter.ct, meter.period) == (model.tariff, (model.prim, model.sec), model.demand)
+        assert (meter["tariff"], meter.state.ct, meter.state.period) == (model.tariff, (model.prim, model.sec), model.demand)
         hours = tuple(f"hours.T{t}" for t in (1, 2, 3, 4))
         for symbol in (*COUNTERS, *PARTIALS, "net.Ea", "net.Er", *hours, *TURNING):
             assert meter.exact(symbol) == model.n[symbol], symbol
         for symbol in ROLLS:
             assert meter.exact(f"roll.{symbol}") == model.n[symbol] // 10**16 % 256, symbol
         for symbol in PARTIALS:
-            assert meter.runs(symbol) == (symbol not in model.stopped), symbol
+            assert meter.state.runs(symbol) == (symbol not in model.stopped), symbol
         for number, (time, period, incomplete, mean) in enumerate(model.records[self.written :], self.written):
-            record = meter.curve.record(number)
+            record = meter.state.curve.record(number)
             assert (record.time, record.period, record.incomplete) == (time, period, incomplete), (number, record)
             assert abs(record.mean_mw - mean) <= 1
         self.written = len(model.records)

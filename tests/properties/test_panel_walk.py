@@ -84,17 +84,17 @@ class Walk:
 
     def behind(self) -> LcdFrame:
         """What would be shown if there were no display test."""
-        return draw(replace(self.meter.front.panel, test_until=-1), self.meter, self.now)
+        return draw(replace(self.meter.front.panel, test_until=-1), self.meter.state, self.now)
 
     def kept(self) -> tuple[dict[str, object], list[int], list[int], bytes]:
         """Settings, partials, which of them run, and everything else that is counted."""
-        row = self.meter.row.copy()
+        row = self.meter.state.row.copy()
         partials, running = row[PARTIAL_COLUMNS].tolist(), row[Layout.running].tolist()
         row[PARTIAL_COLUMNS] = row[Layout.running] = row[Layout.events] = 0
         return dict(self.meter.settings), partials, running, row.tobytes()
 
     def totals(self) -> list[int]:
-        return [int(value) for value in self.meter.row[TOTAL_COLUMNS]]
+        return [int(value) for value in self.meter.state.row[TOTAL_COLUMNS]]
 
     def wait(self, ns: int) -> None:
         before = self.kept()

@@ -30,7 +30,7 @@ from countis.meter.energy.load_curve import CAPACITY
 from countis.meter.energy.registers import Layout
 from countis.meter.memory import event_log
 from countis.meter.memory import image as memory_module
-from countis.meter.memory.image import LOG_OFFSET, PAGE, RING_OFFSET, Page, Write, leftovers
+from countis.meter.memory.image import LOG_OFFSET, PAGE, RING_OFFSET, Page, Write, stale_fragments
 from countis.supply import three_phase
 from countis.words.commands import Command, SetCalibration
 from countis.words.errors import MemoryImageError
@@ -56,10 +56,10 @@ class State:
 
     @classmethod
     def of(cls, meter: Meter) -> State:
-        row = meter.row.copy()
+        row = meter.state.row.copy()
         row[Layout.demand_broken] = 1  # what a load makes of it: the power was away
         row[Layout.settings_page] = 0  # the memory's own
-        return cls(row, (meter.model, dict(meter.settings), meter.calibration))
+        return cls(row, (meter.model, dict(meter.settings), meter.state.calibration))
 
 
 @dataclass(frozen=True)
@@ -109,17 +109,17 @@ def check(made: Round, image: bytes, where: str) -> Meter:
         meter = Meter.load(image)
     except MemoryImageError as error:
         raise AssertionError(f"{place}: refused, {error}") from error
-    assert not meter.store.lost, f"{place}: refused, {meter.store.lost} lost"
+    assert not meter.state.lost, f"{place}: refused, {meter.state.lost} lost"
     found = State.of(meter)
     assert any(np.array_equal(found.row, state.row) for state in (made.old, made.new)), f"{place}: a mixture of rows"
     assert found.settings in (made.old.settings, made.new.settings), f"{place}: a mixture of settings"
     assert (found.row[GROWS] >= made.old.row[GROWS]).all(), f"{place}: a counter went back"
-    written = int(meter.row[Layout.records])
+    written = int(meter.state.row[Layout.records])
     for number in range(max(0, written - CAPACITY), written):
-        record = tuple(meter.curve.ring[number % CAPACITY].tolist())
+        record = tuple(meter.state.curve.ring[number % CAPACITY].tolist())
         lost = record == LOST and number % CAPACITY in made.touched
         assert lost or record == made.records[number], f"{place}: record {number} is {record}, not {made.records[number]}"
-    for number, entry in meter.log.entries(int(meter.row[Layout.events])):
+    for number, entry in meter.state.log.entries(int(meter.state.row[Layout.events])):
         lost = entry is None and number % event_log.CAPACITY in made.noted
         assert lost or entry == made.log[number], f"{place}: event {number} is {entry}, not {made.log[number]}"
     return meter
@@ -130,8 +130,8 @@ def check_whole(made: Round) -> None:
     meter = check(made, landed(made.disk, made.writes, len(made.writes)), "whole")
     assert np.array_equal(State.of(meter).row, made.new.row), f"{made.name}: the new row is not there"
     assert State.of(meter).settings == made.new.settings, f"{made.name}: the new settings are not there"
-    for number in range(max(0, int(meter.row[Layout.records]) - CAPACITY), int(meter.row[Layout.records])):
-        assert tuple(meter.curve.ring[number % CAPACITY].tolist()) == made.records[number], f"{made.name}: record {number}"
+    for number in range(max(0, int(meter.state.row[Layout.records]) - CAPACITY), int(meter.state.row[Layout.records])):
+        assert tuple(meter.state.curve.ring[number % CAPACITY].tolist()) == made.records[number], f"{made.name}: record {number}"
 
 
 class History:
@@ -139,17 +139,17 @@ class History:
 
     def __init__(self, name: str, meter: Meter) -> None:
         self.name, self.meter, self.disk = name, meter, meter.save()
-        self.records: dict[int, Entry] = dict.fromkeys(range(int(meter.row[Layout.records])), (0,) * 4)
+        self.records: dict[int, Entry] = dict.fromkeys(range(int(meter.state.row[Layout.records])), (0,) * 4)
         self.state = State.of(meter)
         self.rounds: list[Round] = []
-        self.log = dict(meter.log.entries(int(meter.row[Layout.events])))
+        self.log = dict(meter.state.log.entries(int(meter.state.row[Layout.events])))
 
     def sync(self) -> Round:
         """Write what has changed, in one round."""
-        first, last = (int(row[Layout.records]) for row in (self.state.row, self.meter.row))
+        first, last = (int(row[Layout.records]) for row in (self.state.row, self.meter.state.row))
         for number in range(max(first, last - CAPACITY), last):
-            self.records[number] = tuple(self.meter.curve.ring[number % CAPACITY].tolist())
-        self.log |= dict(self.meter.log.entries(int(self.meter.row[Layout.events])))
+            self.records[number] = tuple(self.meter.state.curve.ring[number % CAPACITY].tolist())
+        self.log |= dict(self.meter.state.log.entries(int(self.meter.state.row[Layout.events])))
         new = State.of(self.meter)
         name = f"{self.name}, round {len(self.rounds)}"
         made = Round(name, self.disk, self.meter.writes(), self.state, new, dict(self.records), dict(self.log))
@@ -161,14 +161,14 @@ class History:
         """Lose the power in the last round, and start again from what has landed."""
         self.meter, self.disk = check(self.rounds[-1], image, where), cleaned(image)
         self.state = State.of(self.meter)
-        for number in range(int(self.meter.row[Layout.records])):
-            self.records[number] = tuple(self.meter.curve.ring[number % CAPACITY].tolist())
-        self.log |= dict(self.meter.log.entries(int(self.meter.row[Layout.events])))
+        for number in range(int(self.meter.state.row[Layout.records])):
+            self.records[number] = tuple(self.meter.state.curve.ring[number % CAPACITY].tolist())
+        self.log |= dict(self.meter.state.log.entries(int(self.meter.state.row[Layout.events])))
 
 
 def cleaned(image: bytes) -> bytes:
     """A memory without what the cut has left, as a start makes it before anything else."""
-    writes = [write for _, write in leftovers(image)]
+    writes = [write for _, write in stale_fragments(image)]
     return landed(image, writes, len(writes))
 
 
@@ -326,7 +326,7 @@ def test_a_thousand_random_histories() -> None:
 def test_cuts_while_the_ring_begins_again() -> None:
     """The oldest records are overwritten by the newest: those are lost or whole, all others stay."""
     meter, chance = Meter(E44, demand_period=60), random.Random(7)
-    meter.row[Layout.records] = CAPACITY - 2
+    meter.state.row[Layout.records] = CAPACITY - 2
     history = History("a full ring", meter)
     for _ in range(3):
         windows(meter, 61.0, 500, 20, 3)
@@ -334,7 +334,7 @@ def test_cuts_while_the_ring_begins_again() -> None:
         check_whole(made)
         for _ in range(12):
             check(made, *accident(chance, made))
-    assert meter.row[Layout.records] > CAPACITY + 3
+    assert meter.state.row[Layout.records] > CAPACITY + 3
 
 
 def test_a_record_of_a_life_that_was_cut_is_not_taken_for_the_next() -> None:
@@ -343,12 +343,12 @@ def test_a_record_of_a_life_that_was_cut_is_not_taken_for_the_next() -> None:
     windows(meter, 61.0, 500, 20, 2)
     (record,) = [write for write in meter.writes() if RING_OFFSET <= write[0] < LOG_OFFSET]
     ghost = landed(disk, [record], 1)  # its hot page did not land
-    assert [name for name, _ in leftovers(ghost)] == ["records"]
+    assert [name for name, _ in stale_fragments(ghost)] == ["records"]
     again = Meter.load(cleaned(ghost))
     windows(again, 61.0, 900, 20, 2)
     (hot,) = [write for write in again.writes() if write[0] < 2 * PAGE]
     found = Meter.load(landed(cleaned(ghost), [hot], 1))  # its record did not land
-    assert tuple(found.curve.ring[0].tolist()) == LOST
+    assert tuple(found.state.curve.ring[0].tolist()) == LOST
 
 
 def test_a_copy_of_a_life_that_was_cut_is_not_made_whole_by_the_next() -> None:
@@ -357,13 +357,13 @@ def test_a_copy_of_a_life_that_was_cut_is_not_made_whole_by_the_next() -> None:
     meter.advance(5 * 10**9)
     first, *others = sectors([meter.writes()[-1]], 512)
     ghost = landed(disk, others, len(others))
-    assert [name for name, _ in leftovers(ghost)] == ["hot"]
+    assert [name for name, _ in stale_fragments(ghost)] == ["hot"]
     again = Meter.load(cleaned(ghost))
     again.advance(9 * 10**9)
     same, *_ = sectors([again.writes()[-1]], 512)
     assert same == first  # the counters and the sequence number are the same
     assert Meter.load(landed(cleaned(ghost), [same], 1)).now == 0
-    assert list(leftovers(meter.save())) == []
+    assert list(stale_fragments(meter.save())) == []
 
 
 # the check itself must see what it is for

@@ -40,7 +40,7 @@ def check_reply(request: bytes, reply: bytes) -> None:
 
 
 def changes(meter: Meter) -> tuple[bytes, dict[str, object]]:
-    return meter.row.tobytes(), dict(meter.settings)
+    return meter.state.row.tobytes(), dict(meter.settings)
 
 
 @given(REQUESTS)
@@ -51,7 +51,7 @@ def test_every_request_gets_a_well_formed_reply(request: bytes) -> None:
     check_reply(request, reply)
     if reply[0] & 0x80 or request[0] == pdu.READ:
         assert changes(METER) == before
-    METER.settings["address"] = 5  # a write may have moved it
+    METER.state.settings["address"] = 5  # a write may have moved it
 
 
 @given(st.binary(max_size=300), st.booleans())
@@ -79,7 +79,7 @@ def test_any_bytes_on_a_connection(parts: list[bytes]) -> None:
     for envelope in framer.receive(b"".join(parts)):
         assert 1 <= len(envelope.pdu) <= 253
         check_reply(envelope.pdu, METER.pdu(envelope.pdu))
-    METER.settings["address"] = 5
+    METER.state.settings["address"] = 5
 
 
 @given(st.integers(0, 0xFFFF), st.integers(1, 125), st.integers(1, 125))

@@ -24,7 +24,7 @@ from countis.modbus import rtu
 from countis.models import MODELS
 from countis.supply import three_phase
 from countis.words import commands as of_the_meter
-from countis.words.commands import Reason, ResetPartials, SelectTariff, SetCalibration
+from countis.words.commands import Reason, ResetPartials, SelectTariff, SetCalibration, SetTariffInput
 from countis.words.quantities import COUNTED_COLUMN, LIVE_COLUMN
 from countis.words.settings import Calibration
 
@@ -242,8 +242,9 @@ class WholeMeter(RuleBasedStateMachine):
         self.naive = NaiveMeter(model.mid, tariff_control=control, ct_primary=ct, sealed=int(sealed and model.mid))
         meter = Meter(model, rate=RATE, tariff_control=control, ct_primary=ct, sealed=int(sealed and model.mid))
         for symbol in (*COUNTERS, *PARTIALS):
-            meter.row[COUNTED_COLUMN[symbol]] = self.naive.kept.n[symbol] = start
+            meter.state.row[COUNTED_COLUMN[symbol]] = self.naive.kept.n[symbol] = start
         self.naive.sync()
+        self.naive.before_rating = self.close_before_rating
         self.disk = bytearray(meter.save())
         self.meter = meter
         self.listen()
@@ -273,6 +274,11 @@ class WholeMeter(RuleBasedStateMachine):
             self.took(self.ear.finish())
             self.naive.kept.clock += self.naive.open
             self.naive.open = 0
+
+    def close_before_rating(self) -> None:
+        """Count what is open, and measure anew."""
+        self.close()
+        self.listen()
 
     def count(self, ns: int, v1: float, p: list[float], q: list[float], times: int = 1) -> None:
         """Count windows that close now."""
@@ -370,7 +376,7 @@ class WholeMeter(RuleBasedStateMachine):
     def tariff_input(self, volts: float) -> None:
         """Put a voltage on the tariff input."""
         self.naive.volts(volts)
-        self.meter.tariff_input(volts)
+        self.meter.apply([SetTariffInput(volts)])
 
     def ask(self, pdu: bytes, address: int | None = None) -> bytes:
         """Ask by RTU; return the reply without its envelope, b"" where there is none."""
@@ -601,7 +607,7 @@ class WholeMeter(RuleBasedStateMachine):
         for symbol in ROLLS:
             assert meter.exact(f"roll.{symbol}") == naive.kept.n[symbol] // 10**16 % 256, symbol
         for symbol in PARTIALS:
-            assert meter.runs(symbol) == (symbol not in naive.kept.stopped), symbol
+            assert meter.state.runs(symbol) == (symbol not in naive.kept.stopped), symbol
         assert meter["tariff"] == naive.kept.tariff
         assert meter.clock == (naive.kept.clock + naive.open) // SECOND
         assert meter.powered == naive.powered

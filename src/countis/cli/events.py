@@ -37,7 +37,7 @@ def _events(args: argparse.Namespace) -> int:
         raise MemoryImageError(f"{path}: {error.strerror} (allowed: the memory of a meter)") from None
     except MemoryImageError as error:
         raise MemoryImageError(f"{path}: {error}") from None
-    if Page.HOT in meter.store.lost:
+    if Page.HOT in meter.state.lost:
         raise MemoryImageError(f"{path}: the hot page is damaged, which numbers the events (allowed: a memory that is whole)")
     rows = event_rows(meter)
     if args.format == "json":

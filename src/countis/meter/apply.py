@@ -1,20 +1,26 @@
 """What each command does to a meter, and when it is refused.
 
-Rule: keys and Modbus writes end here, so that the LCD and the bus cannot disagree and the seal is checked in one place.
+Rule: keys and Modbus writes end here, so that the LCD and the bus cannot disagree and the seal is checked in one place. What
+counts is done by meter.py: it closes the open window before, where a command says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Final
 
 from countis.meter.energy import load_curve
-from countis.meter.energy.load_curve import SECOND
+from countis.meter.energy.load_curve import RecordWritten
 from countis.meter.energy.registers import Layout
-from countis.meter.memory.event_log import Kind, Whence
+from countis.meter.state import State, partial_column
+from countis.words.clock import SECOND
 from countis.words.commands import (
     Command,
+    EventKind,
     FetchLoadCurve,
+    Note,
+    NudgeClock,
+    Origin,
     Reason,
     Refusal,
     ResetPartials,
@@ -22,146 +28,171 @@ from countis.words.commands import (
     SelectTariff,
     SetCalibration,
     SetClock,
+    SetDiagnostics,
+    SetPace,
     SetSetting,
+    SetTariffInput,
     StartPartial,
     StopPartial,
 )
-from countis.words.errors import SettingError, UnknownSymbol
+from countis.words.errors import SettingError
 from countis.words.quantities import COUNTED_COLUMN, MICRO, PARTIALS
 from countis.words.settings import Value, setting
 
-if TYPE_CHECKING:
-    from countis.meter.meter import Meter
+_T1_BELOW, _T2_FROM = 20.0, 80.0  # V on the tariff input; between them it keeps what it was (decision 34)
+_CT: Final = ("ct_primary", "ct_secondary")
 
 
-def check(meter: Meter, command: Command) -> Refusal | None:
+def refusal_of(state: State, commands: Sequence[Command]) -> Refusal | None:
+    """Tell why commands cannot be carried out together, the seal and the state before bad values; None if they can."""
+    refusals = [refusal for command in commands if (refusal := _refusal(state, command)) is not None]
+    return min(refusals, key=lambda refusal: refusal.reason is Reason.VALUE, default=None)
+
+
+def _refusal(state: State, command: Command) -> Refusal | None:
     """Tell why a command cannot be carried out now; None if it can."""
-    if meter.store.lost:
+    if state.lost and command.needs_memory:
         return Refusal(Reason.STATE, "the memory is damaged (allowed: another memory)")
     match command:
-        case SetSetting(symbol, value):
-            row = setting(symbol)
-            if row.sealed and meter.settings["sealed"] == 1:
-                return Refusal(Reason.SEALED, f"{symbol}: the meter is sealed (allowed: after breaking the seal)")
-            if symbol == "sealed" and value == 1 and not meter.model.mid:
-                return Refusal(Reason.VALUE, f"sealed: the {meter.model.name} has no seal (allowed: E44)")
-            if symbol == "wires" and value == 3 and meter.model.mid:
-                return Refusal(Reason.VALUE, f"wires: the {meter.model.name} measures four (allowed: 4, or an E43)")
-            try:
-                row.check(value)
-            except SettingError as error:
-                return Refusal(Reason.VALUE, str(error))
+        case SetSetting():
+            return _setting_refusal(state, command)
         case SetCalibration(calibration):
-            if meter.settings["sealed"] == 1:
+            if state.settings["sealed"] == 1:
                 return Refusal(Reason.SEALED, "calibration: the meter is sealed (allowed: after breaking the seal)")
             try:
                 calibration.checked()
             except SettingError as error:
                 return Refusal(Reason.VALUE, str(error))
         case SelectTariff(tariff):
-            if meter.settings["tariff_control"] != "com":
+            if state.settings["tariff_control"] != "com":
                 return Refusal(Reason.STATE, "tariff: set by the input (allowed: with tariff_control com)")
             if tariff not in range(1, 5):
                 return Refusal(Reason.VALUE, f"tariff: {tariff} is not possible (allowed: 1..4)")
         case StartPartial(symbol) | StopPartial(symbol):
-            partial_number(symbol)
+            partial_column(symbol)
         case ResetPartials(symbols):
             for symbol in symbols:
-                partial_number(symbol)
+                partial_column(symbol)
         case SetClock(seconds):
             if not 0 <= seconds < 2**32:
                 return Refusal(Reason.VALUE, f"clock: {seconds} s is not possible (allowed: 0..{2**32 - 1})")
     return None
 
 
-def carry_out(meter: Meter, command: Command, whence: Whence) -> None:
-    """Do what a checked command says."""
-    row = meter.row
+def _setting_refusal(state: State, command: SetSetting) -> Refusal | None:
+    row, model = setting(command.symbol), state.model
+    if row.sealed and state.settings["sealed"] == 1:
+        return Refusal(Reason.SEALED, f"{row.symbol}: the meter is sealed (allowed: after breaking the seal)")
+    if row.symbol == "sealed" and command.value == 1 and not model.mid:
+        return Refusal(Reason.VALUE, f"sealed: the {model.name} has no seal (allowed: E44)")
+    if row.symbol == "wires" and command.value == 3 and model.mid:
+        return Refusal(Reason.VALUE, f"wires: the {model.name} measures four (allowed: 4, or an E43)")
+    try:
+        row.check(command.value)
+    except SettingError as error:
+        return Refusal(Reason.VALUE, str(error))
+    return None
+
+
+def closes_window(state: State, command: Command) -> bool:
+    """Tell whether the samples of before are to be counted before a command is carried out."""
+    same = isinstance(command, SetSetting) and state.settings[command.symbol] == command.value
+    return command.closes_window and not same
+
+
+def carry_out(state: State, command: Command, origin: Origin) -> list[RecordWritten]:
+    """Do what a checked command says; return the record of the load curve that it cut short, if any."""
+    row = state.row
     match command:
         case SetSetting(symbol, value):
-            if value != meter.settings[symbol]:
-                meter.store.note(Kind.SETTING, symbol, str(meter.settings[symbol]), str(value), whence)
-                _set(meter, symbol, value)
+            if value != state.settings[symbol]:
+                state.note(EventKind.SETTING, symbol, str(state.settings[symbol]), str(value), origin)
+                return _set(state, symbol, value)
         case SetCalibration(calibration):
-            meter.store.note(Kind.SETTING, "calibration", whence=whence)
-            meter.calibration = calibration
-            meter.setting_changes += 1
-            meter.owed = meter.set_rate(meter.rate)  # the open window is counted as it was measured
+            state.note(EventKind.SETTING, "calibration", origin=origin)
+            state.calibration = calibration
+            state.setting_changes += 1
         case SelectTariff(tariff):
-            _set_tariff(meter, tariff, whence)
+            _set_tariff(state, tariff, origin)
+        case SetTariffInput(volts):
+            if volts < _T1_BELOW or volts >= _T2_FROM:
+                row[Layout.tariff_input] = 1 if volts < _T1_BELOW else 2
         case StartPartial(symbol):
-            row[Layout.running.start + partial_number(symbol)] = 1
+            row[partial_column(symbol)] = 1
         case StopPartial(symbol):
-            row[Layout.running.start + partial_number(symbol)] = 0
+            row[partial_column(symbol)] = 0
         case ResetPartials(symbols):
-            _reset(meter, symbols, whence)
+            _reset(state, symbols, origin)
         case SetClock(seconds):
-            _set_clock(meter, seconds, whence)
+            return _set_clock(state, seconds, origin)
+        case _:
+            _put_down(state, command, origin)
+    return []
+
+
+def _put_down(state: State, command: Command, origin: Origin) -> None:
+    """Carry out what changes nothing that is counted."""
+    match command:
+        case NudgeClock(ns):
+            state.row[Layout.clock_zero] += ns
         case RewindLoadCurve():
-            meter.curve.rewind()
+            state.curve.rewind()
         case FetchLoadCurve():
-            meter.curve.fetch(int(row[Layout.records]))
+            state.curve.fetch(int(state.row[Layout.records]))
+        case SetPace(pace):
+            state.pace = pace
+        case SetDiagnostics(on):
+            state.diagnostics = on
+        case Note(kind, subject, old, new):
+            state.note(kind, subject, old, new, origin)
 
 
-def _reset(meter: Meter, symbols: Sequence[str], whence: Whence) -> None:
+def _reset(state: State, symbols: Sequence[str], origin: Origin) -> None:
     """Set partials to zero; all at once are one entry of the log."""
-    if set(symbols) == set(PARTIALS):
-        meter.store.note(Kind.RESET, "partials", whence=whence)
+    whole = set(symbols) == set(PARTIALS)
+    if whole:
+        state.note(EventKind.RESET, "partials", origin=origin)
     for symbol in symbols:
-        if set(symbols) != set(PARTIALS):
-            meter.store.note(Kind.RESET, symbol, str(meter.exact(symbol) // MICRO), "0", whence)
-        meter.row[COUNTED_COLUMN[symbol]] = 0
+        if not whole:
+            state.note(EventKind.RESET, symbol, str(state.exact(symbol) // MICRO), "0", origin)
+        state.row[COUNTED_COLUMN[symbol]] = 0
 
 
-def _set_tariff(meter: Meter, tariff: int, whence: Whence) -> None:
-    before = int(meter.row[Layout.tariff])
+def _set_tariff(state: State, tariff: int, origin: Origin) -> None:
+    before = int(state.row[Layout.tariff])
     if tariff != before:
-        meter.store.note(Kind.TARIFF, "tariff", str(before), str(tariff), whence)
-        meter.row[Layout.tariff] = tariff
+        state.note(EventKind.TARIFF, "tariff", str(before), str(tariff), origin)
+        state.row[Layout.tariff] = tariff
 
 
-def _set(meter: Meter, symbol: str, value: Value) -> None:
-    before, ct, ratio = meter.period, meter.ct, meter.ratio
-    meter.settings[symbol] = value
-    meter.setting_changes += 1
-    if symbol in ("demand_period", "ct_primary", "ct_secondary"):
-        _cut_record(meter, before, ct, meter.clock)
-    if symbol in ("ct_primary", "ct_secondary"):
-        meter.scale_currents(meter.ratio / ratio)
+def _set(state: State, symbol: str, value: Value) -> list[RecordWritten]:
+    period, ct, ratio = state.period, state.ct, state.ratio
+    state.set_setting(symbol, value)
+    if symbol in _CT:
+        state.scale_currents(state.ratio / ratio)
     if symbol == "ct_primary":  # what the LED has pending stays the same part of a flash
-        meter.row[Layout.led_pending] = int(meter.row[Layout.led_pending]) * meter.ct[0] // ct[0]
-    elif symbol == "tariff_control":
-        follow_input(meter)
-    elif symbol == "wires":
-        meter.owed = meter.set_rate(meter.rate)  # the open window is counted as it was wired
+        state.row[Layout.led_pending] = int(state.row[Layout.led_pending]) * state.ct[0] // ct[0]
+    cuts = symbol == "demand_period" or symbol in _CT
+    return _cut_record(state, period, ct, state.clock) if cuts else []
 
 
-def follow_input(meter: Meter) -> None:
+def follow_input(state: State) -> None:
     """Put the tariff of the input in force, where the input decides."""
-    if meter.settings["tariff_control"] == "dig" and meter.row[Layout.tariff] != meter.row[Layout.tariff_input]:
-        _set_tariff(meter, int(meter.row[Layout.tariff_input]), Whence.METER)
-        meter.changes += 1
+    if state.settings["tariff_control"] == "dig" and state.row[Layout.tariff] != state.row[Layout.tariff_input]:
+        _set_tariff(state, int(state.row[Layout.tariff_input]), Origin.METER)
+        state.changes += 1
 
 
-def _set_clock(meter: Meter, seconds: int, whence: Whence) -> None:
-    zero = seconds * SECOND - meter.now
-    moved = abs(zero - int(meter.row[Layout.clock_zero])) > SECOND  # less moves no record
-    before = meter.clock
-    meter.store.note(Kind.CLOCK, "clock", str(before), str(seconds), whence)
-    meter.row[Layout.clock_zero] = zero
-    if moved:
-        _cut_record(meter, meter.period, meter.ct, before)
+def _set_clock(state: State, seconds: int, origin: Origin) -> list[RecordWritten]:
+    zero, before = seconds * SECOND - state.now, state.clock
+    moved = abs(zero - int(state.row[Layout.clock_zero])) > SECOND  # less moves no record
+    state.note(EventKind.CLOCK, "clock", str(before), str(seconds), origin)
+    state.row[Layout.clock_zero] = zero
+    return _cut_record(state, state.period, state.ct, before) if moved else []
 
 
-def _cut_record(meter: Meter, period: int, ct: tuple[int, int], clock: int) -> None:
+def _cut_record(state: State, period: int, ct: tuple[int, int], clock: int) -> list[RecordWritten]:
     """Close the running record as incomplete, with the period, CTs and clock that were in force until now."""
-    following = load_curve.clock_ns(meter.row) // (meter.period * SECOND)
-    record = load_curve.close(meter.row, period, ct, following, cut=clock)
-    meter.owed += meter.keep([] if record is None else [record])
-
-
-def partial_number(symbol: str) -> int:
-    """Return the place of a partial; UnknownSymbol if there is none of that name."""
-    if symbol not in PARTIALS:
-        raise UnknownSymbol(symbol, PARTIALS)
-    return PARTIALS.index(symbol)
+    following = load_curve.clock_ns(state.row) // (state.period * SECOND)
+    record = load_curve.close(state.row, period, ct, following, cut=clock)
+    return state.keep([] if record is None else [record])

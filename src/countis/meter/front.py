@@ -1,22 +1,21 @@
 """The front panel of one meter: keys in, commands to the meter, frames out.
 
 Rule: the panel is the pure reducer of panel/; this joins it to a meter as the slave joins the bus. Line time is an argument;
-where none is given it is meter time, and what keys took.
+where none is given it is that of the clock the owner has handed in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from countis.meter.memory.event_log import Whence
 from countis.meter.panel.draw import REFRESH_NS, draw, phase
 from countis.meter.panel.frame import LcdFrame
 from countis.meter.panel.keys import Key
 from countis.meter.panel.machine import Event, Panel, Press, Release, Tick, step
-
-if TYPE_CHECKING:
-    from countis.meter.meter import Meter
+from countis.meter.state import State
+from countis.words.commands import Apply, Origin
 
 _PRESS_NS: Final = 100_000_000  # how long a short press takes, and the pause after it
 
@@ -24,16 +23,18 @@ _PRESS_NS: Final = 100_000_000  # how long a short press takes, and the pause af
 class Front:
     """LCD and keys of one meter."""
 
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
+    def __init__(self, state: State, apply: Apply, clock: Callable[[], int]) -> None:
+        """clock: line time in ns, of whoever owns the meter; what keys pressed here take is added to it."""
+        self._state, self._apply, self._clock = state, apply, clock
         self.panel = Panel()
-        self._ahead = 0  # how far line time is ahead of meter time
+        self._ahead = 0  # what key presses took, in ns
         self._drawn: tuple[object, LcdFrame] | None = None
 
     def event(self, event: Event, now: int) -> None:
         """Take an event at `now` in ns of line time; what it commands is applied."""
-        self.panel, commands = step(self.panel, event, self._meter, now)
-        self._meter.apply(commands, Whence.KEYS)
+        self.panel, commands = step(self.panel, event, self._state, now)
+        if commands:
+            self._apply(commands, Origin.KEYS)
 
     def let_go(self, keys: Key, now: int) -> None:
         """Let keys go up without having pressed anything, as when whoever held them is gone."""
@@ -44,17 +45,17 @@ class Front:
     def frame(self, now: int) -> LcdFrame:
         """Return what the LCD shows at `now`: values move once a second (manual §13), keys act at once."""
         self.event(Tick(), now)
-        seen = (now // REFRESH_NS, self.panel, self._meter.powered, self.panel.light_until > now, self.panel.com_until > now,
+        seen = (now // REFRESH_NS, self.panel, self._state.powered, self.panel.light_until > now, self.panel.com_until > now,
                 self.panel.pulse_until > now, self.panel.tests(now))  # fmt: skip
         if self._drawn is None or self._drawn[0] != seen:
-            self._drawn = seen, draw(self.panel, self._meter, now)
+            self._drawn = seen, draw(self.panel, self._state, now)
         drawn = self._drawn[1]
         return replace(drawn, phase=phase(now)) if drawn.flashing else drawn
 
     @property
     def now(self) -> int:
-        """Line time of a meter that nobody else gives it to."""
-        return self._meter.now + self._ahead
+        """Line time: the owner's clock, and what key presses took."""
+        return self._clock() + self._ahead
 
     def press(self, key: Key, times: int) -> None:
         """Press keys shortly, so many times."""
@@ -75,4 +76,4 @@ class Front:
     def lcd(self) -> LcdFrame:
         """What the LCD would show if it were refreshed now."""
         self.event(Tick(), self.now)
-        return draw(self.panel, self._meter, self.now)
+        return draw(self.panel, self._state, self.now)

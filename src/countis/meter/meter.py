@@ -1,45 +1,39 @@
 """The meter: wires the stations together and owns time.
 
 Rule: pure and deterministic. Time moves only in `feed`, `count` and `advance`; everything else that changes the meter is a
-command, and a row of state is all that can be seen.
+command, and its State is all that can be seen. No other file knows all the stations, and no station knows the Meter.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from countis.meter import apply as applying
-from countis.meter.energy import counting, load_curve, periods, registers
-from countis.meter.energy.load_curve import SECOND, LoadCurve, Record, RecordWritten
+from countis.meter import apply
+from countis.meter.apply import refusal_of
+from countis.meter.energy import counting, load_curve, periods
+from countis.meter.energy.load_curve import RecordWritten
 from countis.meter.energy.pulse import Pulses
 from countis.meter.energy.registers import Layout
 from countis.meter.front import Front
-from countis.meter.memory import image as memory
-from countis.meter.memory.event_log import EventLog, Kind, Whence
+from countis.meter.memory import image
 from countis.meter.memory.image import Page, Write
 from countis.meter.memory.store import Store
-from countis.meter.metrology.measurement import (
-    CT_COLUMNS,
-    Measurement,
-    Metrology,
-    combine,
-    missing_phases,
-    supply_share,
-)
+from countis.meter.metrology.measurement import Measurement, Metrology, combine, supply_share
+from countis.meter.overload import Overload
 from countis.meter.panel.keys import Key
 from countis.meter.slave import Slave
+from countis.meter.state import State
 from countis.models import E44, MAX_RATE, MIN_RATE, Firmware, Model
-from countis.words.commands import Command, Reason, Refusal, SetSetting
-from countis.words.errors import SettingError, SupplyError, UnknownSymbol
-from countis.words.quantities import COUNTED_COLUMN, LIVE, LIVE_COLUMN, QUANTITIES, ROLL_OVER
-from countis.words.settings import FACTORY, SETTINGS, Calibration, Value, setting
+from countis.words.clock import SECOND
+from countis.words.commands import Command, EventKind, Origin, Refusal, SetSetting
+from countis.words.errors import SettingError, SupplyError
+from countis.words.settings import Value, setting
 
-_T1_BELOW, _T2_FROM = 20.0, 80.0  # V on the tariff input; between them it keeps what it was (decision 34)
 _AT_ONCE: Final = 4096  # windows of a series counted at once
 
 
@@ -58,35 +52,36 @@ Event = Pulses | RecordWritten
 class Meter:
     """A COUNTIS E43 or E44.
 
-    rate: samples per second it is fed with, 800..50 000. Settings by symbol, e.g. `Meter(E44, ct_primary=200)`; what is not
-    given has its factory value. Raises SettingError, UnknownSymbol.
+    rate: samples per second it is fed with, 800..50 000. clock: what its clock shows, in seconds since 2000-01-01.
+    line_clock: line time in ns, for keys; meter time where none is given. Settings by symbol, e.g. `Meter(E44, ct_primary=200)`;
+    what is not given has its factory value. Raises SettingError, UnknownSymbol.
     """
 
-    def __init__(self, model: Model = E44, *, rate: float = 8000, firmware: Firmware | None = None, **settings: Value) -> None:
-        self.model = model
-        self.firmware = firmware or Firmware()
-        self.settings: dict[str, Value] = dict(FACTORY)
-        self.calibration = Calibration()
-        self.row = registers.new_row()
-        self.live = np.full(len(LIVE), np.nan)
-        self.curve = LoadCurve()
-        self.changes = self.setting_changes = 0  # count what moved, for whoever keeps a copy
-        self.frames, self._frame_at = 0, -SECOND  # requests of its own that it has seen, and when the last
-        self.starts = 0  # how often its power went or came
-        self.pace = 1.0  # meter time to line time, where samples are played faster
-        self.log = EventLog()
-        self.slave, self.front, self.store = Slave(self), Front(self), Store(self)
-        self._second: list[Measurement] = []
-        self.owed: list[Event] = []  # of a window that a command closed; told with the next that time brings
-        self.powered = True
+    def __init__(
+        self,
+        model: Model = E44,
+        *,
+        rate: float = 8000,
+        firmware: Firmware | None = None,
+        clock: int = 0,
+        line_clock: Callable[[], int] | None = None,
+        **settings: Value,
+    ) -> None:
+        wanted = [SetSetting(symbol, setting(symbol).check(value)) for symbol, value in settings.items()]
+        refusal = refusal_of(State(model, firmware or Firmware(), {}), wanted)
+        if refusal is not None:
+            raise SettingError(refusal.text)
+        self.state = state = State(model, firmware or Firmware(), settings, clock)
+        self.slave = Slave(state, self.apply)
+        self.front = Front(state, self.apply, line_clock or (lambda: state.now))
+        self.store = Store(state)
+        self._overload = Overload(model)
+        self._windows: list[Measurement] = []  # of the second that runs
+        self._pending: list[Event] = []  # of a window that a command closed; the next feed, count or advance returns them
         self._turning_ns = 0  # for how long L1–N has been too low while powered, or high enough while not
-        self._rest(0)
+        self._stand_at(0)
         self.set_rate(rate)
-        for symbol, value in settings.items():
-            refusal = self.apply([SetSetting(symbol, setting(symbol).check(value))])
-            if refusal is not None:
-                raise SettingError(refusal.text)
-        self.store.begin()
+        apply.follow_input(state)
 
     # time
 
@@ -124,12 +119,12 @@ class Meter:
             unseen, shown = turns[-2:]  # of seconds that pass at once only the last is seen
             events += self._count(part[:unseen])
             if unseen:
-                self._second.clear()
+                self._windows.clear()
             events += self._count(part[unseen:shown])
             if shown:
                 self._publish()
             events += self._count(part[shown:])
-            self._rest(int(ends[-1]))
+            self._stand_at(int(ends[-1]))
         return events
 
     def advance(self, ns: int) -> list[Event]:
@@ -137,7 +132,7 @@ class Meter:
         events = self._end_feed()
         if ns <= 0:
             return events
-        self._rest(self.now + ns)
+        self._stand_at(self.now + ns)
         return events + self._dark(ns)
 
     def set_rate(self, rate: float) -> list[Event]:
@@ -146,22 +141,27 @@ class Meter:
             raise SettingError(f"rate: {rate:g} samples per second is not possible (allowed: {MIN_RATE}..{MAX_RATE})")
         events = self._end_feed()
         self.rate = float(rate)
-        self._metrology = Metrology(self.model, self.rate, int(self.settings["wires"]), self.calibration)
+        self._begin_metrology()
         return events
 
-    def _rest(self, now: int) -> None:
-        """Stand at `now` with no sample taken."""
-        self.now = self._base = now
+    def _begin_metrology(self) -> None:
+        """Measure from here on as it is wired and calibrated now."""
+        state = self.state
+        self._metrology = Metrology(state.model, self.rate, state.wires, state.calibration)
+
+    def _stand_at(self, now: int) -> None:
+        """Let it be `now` in meter time, with no sample taken since."""
+        self.state.now = self._base = now
         self._samples = 0
 
     def _end_feed(self) -> list[Event]:
-        """Count the open window, because no sample will follow; return its events and those that were owed."""
-        events, self.owed = self.owed, []
+        """Count the open window, because no sample will follow; return its events and those that were pending."""
+        events, self._pending = self._pending, []
         if self._samples == 0:
             return events
         events += self._count(self._metrology.finish())
-        self._rest(self.now)
-        self.row[Layout.time] = self.now
+        self._stand_at(self.now)
+        self.state.row[Layout.time] = self.now
         return events
 
     def _converted(self, samples: NDArray[Any]) -> NDArray[np.float64]:
@@ -170,191 +170,142 @@ class Meter:
         return self._metrology.converted(samples)
 
     def _feed(self, samples: NDArray[np.float64]) -> list[Event]:
-        events, self.owed = self.owed, []
+        state = self.state
+        events, self._pending = self._pending, []
         at = 0
         while at < len(samples):
-            second = (self.now // SECOND + 1) * SECOND
+            second = (state.now // SECOND + 1) * SECOND
             due = max(1, math.ceil((second - self._base) * self.rate / 1e9 - 1e-6) - self._samples)
             block = samples[at : at + due]
             events += self._count(self._metrology.feed(block))
             self._samples += len(block)
-            self.now = self._base + round(self._samples * 1e9 / self.rate)
+            state.now = self._base + round(self._samples * 1e9 / self.rate)
             at += len(block)
-            if self.now >= second:
+            if state.now >= second:
                 self._publish()
         return events
 
     def _publish(self) -> None:
         """Show the second that has passed (decision 31); a meter that has just started shows nothing yet."""
-        if self.powered and any(m.whole.any() for m in self._second):
-            self.live = combine(self._second, self.model)
-            self.live[CT_COLUMNS] *= self.ratio if Page.SETTINGS not in self.store.lost else np.nan
-            self._second = []
-            self.changes += 1
+        state = self.state
+        if state.powered and any(m.whole.any() for m in self._windows):
+            state.live = combine(self._windows, state.model)
+            state.window = state.live
+            state.scale_currents(state.ratio if Page.SETTINGS not in state.lost else np.nan)
+            self._windows = []
+            state.changes += 1
 
     def _supplied(self, share: float, ns: int) -> bool:
         """Follow the voltage the meter lives on; tell whether this window is counted (decision 16)."""
-        turning = share < self.model.off_below if self.powered else share > self.model.on_above
+        state, model = self.state, self.model
+        turning = share < model.off_below if state.powered else share > model.on_above
         self._turning_ns = self._turning_ns + ns if turning else 0
-        if self._turning_ns < (self.model.hold_up_ns if self.powered else self.model.start_up_ns):
-            return self.powered
-        self.powered, self._turning_ns = not self.powered, 0
-        self.starts += 1
-        self.store.note(Kind.POWER, "on" if self.powered else "off")
+        if self._turning_ns < (model.hold_up_ns if state.powered else model.start_up_ns):
+            return state.powered
+        state.powered, self._turning_ns = not state.powered, 0
+        state.starts += 1
+        state.note(EventKind.POWER, "on" if state.powered else "off")
         return False
 
     def _dark(self, ns: int) -> list[Event]:
         """Let time pass in which nothing is measured: the clock goes on, the running record will be incomplete."""
-        self._second.clear()
-        self.live[:] = np.nan
-        self.row[Layout.time] += ns
-        periods.turn(self.row)
-        self.row[Layout.demand_broken] = 1
-        events = self.keep(load_curve.add(self.row, 0, 0, self.period, self.ct))
-        on_the_stroke = load_curve.clock_ns(self.row) % (self.period * SECOND) == 0
-        self.row[Layout.demand_broken] = 0 if on_the_stroke else 1
-        self.changes += 1
+        state, row = self.state, self.state.row
+        self._windows.clear()
+        state.live[:] = np.nan
+        state.window = state.live
+        row[Layout.time] += ns
+        periods.roll_over(row)
+        row[Layout.demand_broken] = 1
+        events: list[Event] = [*state.keep(load_curve.add(row, 0, 0, state.period, state.ct))]
+        on_the_stroke = load_curve.clock_ns(row) % (state.period * SECOND) == 0
+        row[Layout.demand_broken] = 0 if on_the_stroke else 1
+        state.changes += 1
         return events
 
     def _count(self, m: Measurement) -> list[Event]:
-        """Count windows that have closed, if any; one by one while the supply is not sure."""
+        """Count windows that have closed, if any; singly while the voltage is near the power-off threshold."""
         if len(m) == 0:
             return []
-        share = supply_share(m.live, self.model)
-        over = self.log.is_over(m.live)
-        if over or not self.powered or self._turning_ns > 0 or (share < self.model.off_below).any():
+        state, model = self.state, self.model
+        share = supply_share(m.live, model)
+        over = self._overload.is_over(m.live)
+        if over or not state.powered or self._turning_ns > 0 or (share < model.off_below).any():
             if len(m) > 1:
                 return [event for k in range(len(m)) for event in self._count(m[k : k + 1])]
             if not self._supplied(float(share[0]), m.total_ns):
                 return self._dark(m.total_ns)
         if over:
-            for told in self.log.overloads(m.live[0]):
-                self.store.note(Kind.OVERLOAD, *told)
-        self._second.append(m)
-        if self.store.lost:
-            self.changes += 1
+            for change in self._overload.follow(m.live[0]):
+                state.note(EventKind.OVERLOAD, *change)
+        self._windows.append(m)
+        state.window = m.live[-1]
+        state.changes += 1
+        if state.lost:
             return []
-        records, trains = counting.count(self.row, m, self.model, self.ct, self.period, int(self.settings["wires"]))
-        self.changes += 1
-        return [*self.keep(records), *trains]
-
-    def keep(self, records: Sequence[Record]) -> list[Event]:
-        """Keep records of the load curve that were just closed, here and for the memory."""
-        first = int(self.row[Layout.records]) - len(records)
-        for number, record in enumerate(records, first):
-            self.curve.store(number, record)
-            self.store.keep(number, record)
-        return [RecordWritten(number, record) for number, record in enumerate(records, first)]
+        records, trains = counting.count(state.row, m, model, state.ct, state.period, state.wires)
+        return [*state.keep(records), *trains]
 
     # what can be seen
 
     @property
-    def ct(self) -> tuple[int, int]:
-        """CT primary and secondary in A."""
-        return int(self.settings["ct_primary"]), int(self.settings["ct_secondary"])
+    def now(self) -> int:
+        """Meter time in ns."""
+        return self.state.now
 
     @property
-    def ratio(self) -> float:
-        """CT primary over secondary."""
-        primary, secondary = self.ct
-        return primary / secondary
+    def model(self) -> Model:
+        """Which model it is."""
+        return self.state.model
+
+    @property
+    def settings(self) -> Mapping[str, Value]:
+        """Settings in force, by symbol."""
+        return self.state.settings
+
+    @property
+    def powered(self) -> bool:
+        """Whether it has the voltage that it lives on."""
+        return self.state.powered
 
     @property
     def clock(self) -> int:
         """Seconds since 2000-01-01 00:00."""
-        return (self.now + int(self.row[Layout.clock_zero])) // SECOND
+        return self.state.clock
 
     @property
-    def period(self) -> int:
-        """Length of the demand period in s."""
-        return int(self.settings["demand_period"])
+    def ratio(self) -> float:
+        """CT primary over secondary."""
+        return self.state.ratio
 
     def __getitem__(self, symbol: str) -> float | int | str | None:
         """Return a quantity in SI units, or a setting; None = not available."""
-        if symbol in LIVE_COLUMN:
-            value = float(self.live[LIVE_COLUMN[symbol]])
-            return None if math.isnan(value) else value
-        if symbol in SETTINGS:
-            return self.settings[symbol] if Page.SETTINGS not in self.store.lost else None
-        quantity = QUANTITIES.get(symbol)
-        if quantity is None:
-            raise UnknownSymbol(symbol, [*QUANTITIES, *SETTINGS])
-        exact = self.exact(symbol)
-        if Page.HOT in self.store.lost or (quantity.kind == "demand" and exact < 0):
-            return None
-        if symbol == "demand.P":  # kept without the CT ratio, as the bus shows it
-            return exact * self.ratio / quantity.per_si
-        return exact if quantity.per_si == 1 else exact / quantity.per_si
-
-    def nudge_clock(self, ns: int) -> None:
-        """Let the clock go wrong by a little, as a drifting one does."""
-        self.row[Layout.clock_zero] += ns
-
-    def scale_currents(self, factor: float) -> None:
-        """Show currents and powers of another CT ratio, until the next second brings its own."""
-        self.live[CT_COLUMNS] *= factor
+        return self.state[symbol]
 
     def exact(self, symbol: str) -> int:
         """Return a counted quantity as an integer: energies in µWh, µvarh or µVAh, hours in ns, demand in secondary mW."""
-        if symbol.startswith("roll."):
-            return int(self.row[COUNTED_COLUMN[symbol.removeprefix("roll.")]]) // ROLL_OVER % 256
-        if symbol not in COUNTED_COLUMN:
-            raise UnknownSymbol(symbol, COUNTED_COLUMN)
-        return int(self.row[COUNTED_COLUMN[symbol]])
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Phases without voltage, of L1 L2 L3 (decision 17); none before there is a measurement."""
-        newest = self._second[-1].live[-1] if self._second else self.live
-        return missing_phases(newest, self.model, int(self.settings["wires"]))
-
-    @property
-    def malfunction(self) -> bool:
-        """Whether its metrological files are not those recorded (decision 28), or its memory has lost a page (decision 80)."""
-        return self.firmware.malfunction or bool(self.store.lost)
-
-    @property
-    def pulses(self) -> int:
-        """How many pulses the output has given."""
-        return int(self.row[Layout.pulses])
-
-    @property
-    def ages(self) -> tuple[float, float]:
-        """How long ago the last frame and the last pulse were, in ns of line time."""
-        pulse = int(self.row[Layout.pulse_end]) if self.pulses else self.now - SECOND
-        return (self.now - self._frame_at) / self.pace, (self.now - pulse) / self.pace
-
-    def saw_frame(self) -> None:
-        """Know that a frame of its own was on the bus."""
-        self.frames, self._frame_at = self.frames + 1, self.now
-
-    def runs(self, partial: str) -> bool:
-        """Tell whether a partial counts."""
-        return bool(self.row[Layout.running.start + applying.partial_number(partial)])
+        return self.state.exact(symbol)
 
     # what changes it
 
-    def tariff_input(self, volts: float) -> None:
-        """Put a voltage on terminals 6-7: 0 V is T1, 80..276 V is T2, between 20 and 80 V nothing changes (decision 34)."""
-        if volts < _T1_BELOW or volts >= _T2_FROM:
-            self.row[Layout.tariff_input] = 1 if volts < _T1_BELOW else 2
-            applying.follow_input(self)
+    def apply(self, commands: Sequence[Command], origin: Origin = Origin.HOST) -> Refusal | None:
+        """Check all commands, then carry out all of them or none; the event log keeps who gave them.
 
-    def check(self, commands: Sequence[Command]) -> Refusal | None:
-        """Tell why commands cannot be carried out together, the seal and the state before bad values; None if they can."""
-        refusals = [refusal for command in commands if (refusal := applying.check(self, command)) is not None]
-        return min(refusals, key=lambda refusal: refusal.reason is Reason.VALUE, default=None)
-
-    def apply(self, commands: Sequence[Command], whence: Whence = Whence.HOST) -> Refusal | None:
-        """Check all commands, then carry out all of them or none; the event log keeps whence they came."""
-        refusal = self.check(commands)
+        Where one of them says so, the samples of before are counted first, so that none of them rates what has already flowed.
+        """
+        state = self.state
+        refusal = refusal_of(state, commands)
         if refusal is not None:
             return refusal
+        closes = any(apply.closes_window(state, command) for command in commands)
+        if closes:
+            self._pending = self._end_feed()
         for command in commands:
-            applying.carry_out(self, command, whence)
-        applying.follow_input(self)  # whatever a list sets, the input decides where it is to
+            self._pending += apply.carry_out(state, command, origin)
+        if closes:
+            self._begin_metrology()
+        apply.follow_input(state)  # whatever a list sets, the input decides where it is to
         if commands:
-            self.changes += 1
+            state.changes += 1
         return None
 
     # the front panel
@@ -393,15 +344,23 @@ class Meter:
         return self.store.image()
 
     @classmethod
-    def load(cls, image: bytes, *, rate: float = 8000, firmware: Firmware | None = None, model: Model = E44) -> Meter:
+    def load(
+        cls,
+        data: bytes,
+        *,
+        rate: float = 8000,
+        firmware: Firmware | None = None,
+        model: Model = E44,
+        line_clock: Callable[[], int] | None = None,
+    ) -> Meter:
         """Return the meter that a memory belongs to; MemoryImageError where it cannot be read.
 
-        model: what it is taken for where the page that tells it is lost (`store.lost`).
+        model: what it is taken for where the page that tells it is lost (`state.lost`).
         """
-        contents = memory.read(image, model)
-        meter = cls(contents.model, rate=rate, firmware=firmware)
-        meter.store.take(contents)
-        meter.set_rate(rate)  # wires and calibration are in force
-        meter._rest(int(meter.row[Layout.time]))
-        applying.follow_input(meter)  # of two pages that belong together only one may have landed
+        contents = image.read(data, model)
+        meter = cls(contents.model, rate=rate, firmware=firmware, line_clock=line_clock)
+        meter.store.restore(contents)
+        meter._begin_metrology()  # as it was wired and calibrated
+        meter._stand_at(int(meter.state.row[Layout.time]))
+        apply.follow_input(meter.state)  # of two pages that belong together only one may have landed
         return meter

@@ -6,19 +6,22 @@ Rule: it never raises on bytes. It answers, answers with an exception code, or i
 from __future__ import annotations
 
 import calendar
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
+from countis.meter.apply import refusal_of
 from countis.meter.energy.load_curve import LoadCurve
-from countis.meter.memory.event_log import Whence
 from countis.meter.memory.image import Page
+from countis.meter.state import State
 from countis.modbus import diagnostics, pdu, rtu, words
 from countis.modbus.pdu import Code, Malformed, Request
 from countis.modbus.tables import ROWS, Row
 from countis.words.commands import (
+    Apply,
     Command,
     FetchLoadCurve,
+    Origin,
     Reason,
     ResetPartials,
     RewindLoadCurve,
@@ -29,9 +32,6 @@ from countis.words.commands import (
 from countis.words.quantities import PARTIALS, ROLL_OVER
 from countis.words.settings import SETTINGS, Value
 
-if TYPE_CHECKING:
-    from countis.meter.meter import Meter
-
 _ROW_AT: Final[dict[int, Row]] = {row.address + k: row for row in ROWS for k in range(row.words)}
 _CLOCK_PARTS: Final = {"day": range(1, 32), "month": range(1, 13), "year": range(2000, 2100), "hour": range(24),
                        "minute": range(60), "second": range(60)}  # fmt: skip
@@ -41,11 +41,11 @@ _RECORD_WORDS: Final = 4
 TARIFF_ADDRESS: Final = words.ADDRESS["cmd.tariff"]  # the one register that takes a broadcast (manual §8.3)
 
 
-def identity(meter: Meter) -> dict[str, Value]:
+def identity(state: State) -> dict[str, Value]:
     """Return the constants of the table by symbol (decision 41)."""
-    major, minor, revision = meter.firmware.version
-    year, month, day = meter.firmware.built
-    week, site, run = serial_words(str(meter.settings["serial_number"]))
+    major, minor, revision = state.firmware.version
+    year, month, day = state.firmware.built
+    week, site, run = serial_words(str(state.settings["serial_number"]))
     return {
         "id.signature": "SOCO", "id.family": 100, "id.table_version": 101, "id.software": major * 100 + minor,
         "id.serial_week": week, "id.serial_site": site, "id.serial_run": run, "id.serial_reserve": 0, "id.hardware": 0,
@@ -53,9 +53,9 @@ def identity(meter: Meter) -> dict[str, Value]:
         "id.product_build": 0, "id.build_date": (year - 2000) << 40 | month << 32 | day << 24, "id.base_major": major,
         "id.base_minor": minor, "id.base_revision": revision, "id.board_major": major, "id.custom_minor": 0,
         "id.product_part": "", "id.custom_part": "", "id.base_part": "", "id.vendor": "SOCOMEC",
-        "id.product": "COUNTIS E43/E44", "id.extended_name": meter.model.extended_name, "id.production": 0,
-        "id.mid": int(meter.model.mid), "id.board": 1, "id.network": 5, "id.roll_over": ROLL_OVER // (10 * 10**6) - 1,
-        "id.tariffs": 4 if meter.settings["tariff_control"] == "com" else 2,
+        "id.product": "COUNTIS E43/E44", "id.extended_name": state.model.extended_name, "id.production": 0,
+        "id.mid": int(state.model.mid), "id.board": 1, "id.network": 5, "id.roll_over": ROLL_OVER // (10 * 10**6) - 1,
+        "id.tariffs": 4 if state.settings["tariff_control"] == "com" else 2,
     }  # fmt: skip
 
 
@@ -70,24 +70,23 @@ def serial_words(text: str) -> tuple[int, int, int]:
 class Slave:
     """The communication board of one meter."""
 
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
+    def __init__(self, state: State, apply: Apply) -> None:
+        self._state, self._apply = state, apply
         self._image = np.full(words.IMAGE_WORDS, words.RESERVED_WORD, np.uint16)
         self._bytes = b""
         self._seen = (-1, -1)
-        self.diagnostics = False  # functions 8 and 43/14, which the device does not have
         self._counts = diagnostics.Counts()
         self._clock: dict[str, int] = {}  # parts written and not yet in force (decision 40)
 
     def rtu(self, frame: bytes) -> bytes:
         """Answer one RTU frame; b"" is silence: wrong CRC, another address, broadcast, no power."""
-        if not self._meter.powered or not rtu.is_whole(frame) or len(frame) > rtu.MAX_FRAME:
+        if not self._state.powered or not rtu.is_whole(frame) or len(frame) > rtu.MAX_FRAME:
             return b""
         address, request = frame[0], frame[1:-2]
         if address == rtu.BROADCAST:
             self.broadcast(request)
             return b""
-        if address != self._meter.settings["address"]:
+        if address != self._state.settings["address"]:
             return b""
         return rtu.frame(address, self.pdu(request))
 
@@ -98,16 +97,16 @@ class Slave:
         except Malformed:
             return
         if parsed.values and parsed.address == TARIFF_ADDRESS and parsed.count == 1:
-            self._meter.saw_frame()
+            self._state.saw_frame()
             self._write(parsed)
 
     def pdu(self, request: bytes) -> bytes:
         """Answer one request; always a well-formed reply, but b"" to no bytes at all, and without power."""
-        if not request or not self._meter.powered:
+        if not request or not self._state.powered:
             return b""
-        self._meter.saw_frame()
+        self._state.saw_frame()
         self._counts.messages += 1
-        if self.diagnostics and request[0] in (diagnostics.DIAGNOSTICS, diagnostics.ENCAPSULATED):
+        if self._state.diagnostics and request[0] in (diagnostics.DIAGNOSTICS, diagnostics.ENCAPSULATED):
             reply = diagnostics.answer(request, self._counts, self._objects())
         else:
             reply = self._answer(request)
@@ -119,9 +118,9 @@ class Slave:
 
     def _objects(self) -> list[str]:
         """Return the objects of device identification."""
-        named = identity(self._meter)
-        version = ".".join(map(str, self._meter.firmware.version))
-        return [str(named["id.vendor"]), self._meter.model.reference, version, "", str(named["id.product"]),
+        named = identity(self._state)
+        version = ".".join(map(str, self._state.firmware.version))
+        return [str(named["id.vendor"]), self._state.model.reference, version, "", str(named["id.product"]),
                 str(named["id.extended_name"])]  # fmt: skip
 
     def _answer(self, request: bytes) -> bytes:
@@ -144,7 +143,7 @@ class Slave:
         """Check address and access in the order of decision 18."""
         if place is None:
             return Code.ADDRESS
-        locked = self._meter.settings["user_lock"] == 1
+        locked = self._state.settings["user_lock"] == 1
         needed = "WRITE" if request.values else "READ"
         for block in words.blocks_at(place, request.count):
             functions = block.functions_locked if block.lock == "USER" and locked else block.functions_unlocked
@@ -158,18 +157,18 @@ class Slave:
 
     def _encode(self) -> None:
         """Bring the image up to date, if anything moved since the last read."""
-        meter = self._meter
-        seen = (meter.changes, meter.setting_changes)
+        state = self._state
+        seen = (state.changes, state.setting_changes)
         if seen == self._seen:
             return
         if seen[1] != self._seen[1]:
-            for place, values in words.fixed_rows({**identity(meter), **_numbers(meter)}).items():
+            for place, values in words.fixed_rows({**identity(state), **_numbers(state)}).items():
                 self._image[place : place + len(values)] = values
-        ct = meter.ct
-        words.encode(meter.live, meter.row, ct, self._image)
-        if Page.HOT in meter.store.lost:
+        ct = state.ct
+        words.encode(state.live, state.row, ct, self._image)
+        if Page.HOT in state.lost:
             words.lose_counted(self._image)
-        curve = _curve_words(meter.curve, ct, int(meter.settings["demand_period"]))
+        curve = _curve_words(state.curve, ct, state.period)
         self._image[_CURVE_AT : _CURVE_AT + len(curve)] = curve
         self._bytes = self._image.astype(">u2").tobytes()
         self._seen = seen
@@ -186,20 +185,19 @@ class Slave:
                 bad = bad or made
             else:
                 commands += made
-        refusal = self._meter.check(commands)
+        refusal = refusal_of(self._state, commands) if bad is not None else self._apply(commands, Origin.BUS)
         if refusal is not None and refusal.reason is not Reason.VALUE:
             return Code.FUNCTION
         if refusal is not None or bad is not None:
             return Code.VALUE
-        self._meter.apply(commands, Whence.BUS)
         self._clock = {} if any(isinstance(c, SetClock) for c in commands) else clock
         return None
 
 
-def _numbers(meter: Meter) -> dict[str, Value]:
+def _numbers(state: State) -> dict[str, Value]:
     """Return settings that are numbers; all ones, which is not available, where they are lost."""
-    lost = Page.SETTINGS in meter.store.lost
-    return {symbol: -1 if lost else value for symbol, value in meter.settings.items() if isinstance(value, int)}
+    lost = Page.SETTINGS in state.lost
+    return {symbol: -1 if lost else value for symbol, value in state.settings.items() if isinstance(value, int)}
 
 
 def _command(row: Row, value: int) -> list[Command] | Code:

@@ -30,7 +30,9 @@ class Model:
     i_min: float = 0.01  # the manual prints 0.10, above Itr (decision 15)
     i_start: float = 0.001
     v_max: float = 288.0
+    v_overload: float = 300.0  # from here on it is named overload (decision 44)
     v_clip: float = 350.0  # decision 44
+    i_overload: float = 120.0  # decision 44
     i_clip: float = 120.0  # 20 × Imax, decision 44
     f_range: tuple[float, float] = (45.0, 65.0)
     led_per_kwh: int = 1000  # of secondary energy, decision 10

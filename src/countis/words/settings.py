@@ -53,6 +53,7 @@ class Setting:
     lcd: str = ""  # code on the LCD, where it has one
     unit: str = ""
     sealed: bool = False  # guarded by the seal of a MID meter (decision 13)
+    rates: bool = False  # energy is rated by it: a change closes the open window of samples first
     source: str = "assumed"
 
     def check(self, value: object) -> Value:
@@ -81,13 +82,13 @@ _ROWS: Final = (
             source="manual §13; default assumed"),
     Setting("parity", "frame parity", "N", ("N", "O", "E"), "Prty", source="manual §14; default assumed"),
     Setting("stop_bits", "frame stop bits", 1, (1, 2), "StoP", source="manual §14; default assumed"),
-    Setting("ct_primary", "CT primary", 5, range(1, 12001), "CtP", "A", sealed=True, source="manual §13; default assumed"),
-    Setting("ct_secondary", "CT secondary", 5, (1, 5), "FSA", "A", sealed=True, source="manual §13; default assumed"),
+    Setting("ct_primary", "CT primary", 5, range(1, 12001), "CtP", "A", sealed=True, rates=True, source="manual §13; default assumed"),
+    Setting("ct_secondary", "CT secondary", 5, (1, 5), "FSA", "A", sealed=True, rates=True, source="manual §13; default assumed"),
     Setting("tariff_control", "tariff by the bus or by the input", "dig", ("com", "dig"), "tAr", sealed=True,
             source="manual §9.1.1; default assumed"),
-    Setting("demand_period", "demand and load-curve period", 900, DEMAND_PERIODS, unit="s",
+    Setting("demand_period", "demand and load-curve period", 900, DEMAND_PERIODS, unit="s", rates=True,
             source="table V201.255 57355; default assumed"),
-    Setting("wires", "wires of the network, 3 on an E43 only", 4, (4, 3), source="manual §4.6.1, decision 27"),
+    Setting("wires", "wires of the network, 3 on an E43 only", 4, (4, 3), rates=True, source="manual §4.6.1, decision 27"),
     Setting("sealed", "terminal cover sealed", 0, (0, 1), source="manual §7, decision 13"),
     Setting("user_lock", "USER lock of address and clock", 0, (0, 1), source="table V201.255; unlocking assumed"),
     Setting("serial_number", "serial number", "", None, source="table V201.255 50008; text form assumed"),

@@ -40,7 +40,7 @@ def calibrate(folder: Path, model: Model | None, file: Path, seconds: float) -> 
     memory = MemoryFile(folder)
     try:
         meter, _ = meter_of(memory, model, E44)
-        before = meter.calibration
+        before = meter.state.calibration
         constants = _find(plan.build(meter.ratio), file, seconds)
         refusal = meter.apply([SetCalibration(constants)])
         if refusal is not None:

@@ -17,7 +17,6 @@ import numpy as np
 from countis.host.running.console import event_rows
 from countis.host.running.feeder import Feeder
 from countis.host.running.hub import Desk, Exchange
-from countis.meter.energy.registers import Layout
 from countis.meter.meter import Meter
 from countis.meter.panel.frame import LcdFrame
 from countis.meter.panel.keys import Key
@@ -101,17 +100,17 @@ class Station:
     def frame(self) -> LcdFrame:
         """Return what the LCD shows now."""
         with self.feeder.lock:
-            return self.meter.front.frame(time.monotonic_ns())
+            return self.meter.front.frame(self.meter.front.now)
 
     def key(self, key: Key, down: bool) -> None:
         """Press or release a key now."""
         with self.feeder.lock:
-            self.meter.front.event(Press(key) if down else Release(key), time.monotonic_ns())
+            self.meter.front.event(Press(key) if down else Release(key), self.meter.front.now)
 
     def let_go(self, keys: Key) -> None:
         """Let keys go up of whoever is gone; that presses nothing."""
         with self.feeder.lock:
-            self.meter.front.let_go(keys, time.monotonic_ns())
+            self.meter.front.let_go(keys, self.meter.front.now)
 
     def seal(self, closed: bool) -> Refusal | None:
         """Close or break the seal (decision 13)."""
@@ -132,10 +131,10 @@ class Station:
         with self.feeder.lock:
             meter = self.meter
             values = {symbol: meter[symbol] for symbol in QUANTITIES}
-            runs = [symbol for symbol in PARTIALS if meter.runs(symbol)]
+            runs = [symbol for symbol in PARTIALS if meter.state.runs(symbol)]
             settings = {symbol: meter[symbol] for symbol in SETTINGS}
-            state = {"settings": settings, "powered": meter.powered, "missing": meter.missing, "clock": meter.clock,
-                     "fault": meter.malfunction, "events": int(meter.row[Layout.events])}  # fmt: skip
+            state = {"settings": settings, "powered": meter.powered, "missing": meter.state.missing, "clock": meter.clock,
+                     "fault": meter.state.malfunction, "events": meter.state.events}  # fmt: skip
         rounded = {symbol: round(v, 6) if isinstance(v, float) else v for symbol, v in values.items()}
         notes = self.feeder.notes
         return {"model": self.meter.model.name, "address": self.address, "reference": self.meter.model.reference, **state,

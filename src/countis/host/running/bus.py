@@ -35,7 +35,7 @@ from countis.serve.tcp_port import RtuTcpPort, TcpPort, TcpServer, raise_file_li
 from countis.serve.trace_file import hub_of, open_trace
 from countis.site.line import parse_endpoint
 from countis.site.site_file import LinePlan, MeterPlan, read_site
-from countis.words.commands import SetSetting
+from countis.words.commands import SetDiagnostics, SetSetting, SetTariffInput
 from countis.words.errors import SettingError
 from countis.words.settings import Value
 
@@ -77,16 +77,16 @@ def _open_meter(options: Options, line: LinePlan, plan: MeterPlan, stack: contex
     speed: dict[str, Value] = {"baud": line.baud, "parity": line.parity, "stop_bits": line.stop_bits}
     wanted = {s: v for s, v in {**speed, **plan.settings}.items() if meter.settings[s] != v}
     changed = [f"{plan.name}: {s} {meter.settings[s]} -> {v}" for s, v in wanted.items()] if stored else []
-    if meter.store.lost:
+    if meter.state.lost:
         changed = [f"{plan.name}: nothing, {note}" for note in damage(meter)]
     elif (refusal := meter.apply([SetSetting(symbol, value) for symbol, value in wanted.items()])) is not None:
         raise SettingError(f"{plan.name}: {refusal.text}")
-    meter.slave.diagnostics = options.diagnostics
+    meter.apply([SetDiagnostics(options.diagnostics)])
     supply = options.site.parent / plan.supply if plan.supply is not None else None
     seed = plan.seed if plan.seed is not None else plan.address
     source = open_source(supply, None, meter.ratio, meter.clock % 86400, Raw(), seed)
     meter.set_rate(source.rate)
-    meter.tariff_input(source.tariff_volts)
+    meter.apply([SetTariffInput(source.tariff_volts)])
     stale_after = plan.stale_after if plan.stale_after is not None else math.inf
     feeder = Feeder(meter, source, options.speed, faults=Faults(plan.faults, seed), stale_after=stale_after)
     desk = Desk(feeder, swapped=plan.swapped)

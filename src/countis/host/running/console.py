@@ -8,15 +8,13 @@ import select
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
 
-from countis.meter.energy.registers import Layout
-from countis.meter.memory.event_log import Entry, Kind
+from countis.meter.memory.event_log import Entry
 from countis.meter.meter import Meter
-
-_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # the meter's clock knows no zone; UTC only serves the sum
+from countis.words.clock import text as clock_text
+from countis.words.commands import EventKind
 
 
 def own_command() -> str:
@@ -34,7 +32,7 @@ def status(meter: Meter, requests: int, notes: Iterable[str] = ()) -> str:
     power, energy = meter["P"], meter["Ea+"]
     kilo = power / 1000 if isinstance(power, float) else None
     kwh = energy / 1000 if isinstance(energy, float) else None
-    troubles = [*([] if meter.powered else ["no power at L1-N"]), *(f"{phase} missing" for phase in meter.missing), *notes]
+    troubles = [*([] if meter.powered else ["no power at L1-N"]), *(f"{phase} missing" for phase in meter.state.missing), *notes]
     return "  ".join((
         f"V {_number(meter['V'], 1, 'V')}", f"I {_number(meter['I'], 2, 'A')}", f"P {_number(kilo, 2, 'kW')}",
         f"PF {_number(meter['PF'], 3, '')}", f"f {_number(meter['f'], 2, 'Hz')}",
@@ -53,23 +51,18 @@ def show(line: str, out: TextIO | None) -> None:
         print(line, file=out, flush=True)
 
 
-def _date(seconds: int) -> str:
-    """Write a time of a meter's clock."""
-    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S}"
-
-
 def event_rows(meter: Meter) -> list[dict[str, Any]]:
     """Return the event log as rows of text, oldest first; of an entry that was lost only its number is known."""
-    return [{"number": number, **_event(entry)} for number, entry in meter.log.entries(int(meter.row[Layout.events]))]
+    return [{"number": number, **_event(entry)} for number, entry in meter.state.log.entries(meter.state.events)]
 
 
 def _event(entry: Entry | None) -> dict[str, str]:
     if entry is None:
         return {"time": "", "kind": "damaged", "whence": "", "subject": "", "old": "", "new": ""}
     old, new = entry.old, entry.new
-    if entry.kind is Kind.CLOCK:
-        old, new = (_date(int(text)) for text in (old, new))
-    return {"time": _date(entry.time), "kind": entry.kind.name.lower(), "whence": entry.whence.name.lower(),
+    if entry.kind is EventKind.CLOCK:
+        old, new = (clock_text(int(text)) for text in (old, new))
+    return {"time": clock_text(entry.time), "kind": entry.kind.name.lower(), "whence": entry.origin.name.lower(),
             "subject": entry.subject, "old": old, "new": new}  # fmt: skip
 
 
@@ -78,12 +71,12 @@ class EventPrinter:
 
     def __init__(self, meters: Iterable[tuple[str, Meter]]) -> None:
         self._meters = [(name, meter) for name, meter in meters]
-        self._seen = [int(meter.row[Layout.events]) for _, meter in self._meters]
+        self._seen = [meter.state.events for _, meter in self._meters]
 
     def show(self) -> None:
         """Print what is new, as far as somebody reads; the meters go on meanwhile."""
         for k, (name, meter) in enumerate(self._meters):
-            first, self._seen[k] = self._seen[k], int(meter.row[Layout.events])
+            first, self._seen[k] = self._seen[k], meter.state.events
             if first == self._seen[k] or not _takes(sys.stderr):
                 continue
             new = [row for row in event_rows(meter) if row["number"] >= first]
@@ -122,7 +115,7 @@ def greeting(meter: Meter, ports: Mapping[str, str | None], memory: Path, change
     address, baud = s["address"], s["baud"]
     parity = {"N": "none", "E": "even", "O": "odd"}[str(s["parity"])]
     read, what = "-0 -1 -t 4:int -B -r 50514 -c 3", "mbpoll reads U12 U23 U31 in 0.01 V"
-    clock = (_EPOCH + timedelta(seconds=meter.clock)).strftime("%Y-%m-%d %H:%M")
+    clock = clock_text(meter.clock)[:16]
     lines = [f"countis {meter.model.name}, address {address}, CT {s['ct_primary']}/{s['ct_secondary']}, clock {clock}"]
     lines += [f"  memory   {memory}", *(f"  changed  {text}" for text in changed)]
     if ports["web"] is not None:

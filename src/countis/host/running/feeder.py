@@ -18,6 +18,7 @@ from countis.meter.energy.load_curve import RecordWritten
 from countis.meter.meter import Event, Meter
 from countis.modbus.line.faults import Faults, Kind
 from countis.supply.source import Supply
+from countis.words.commands import NudgeClock, SetPace, SetTariffInput
 
 _PIECE: Final = 4000  # samples fed under the lock at once, so that no request waits long
 _BEHIND: Final = 2.0  # s of host time the meter may be late before it lets the rest go
@@ -35,7 +36,7 @@ class Feeder:
                  stale_after: float = math.inf) -> None:  # fmt: skip
         self.meter, self.source, self.speed = meter, source, speed
         self.lock = threading.Lock()
-        meter.pace = speed
+        meter.apply([SetPace(speed)])
         self.faults, self.stale_after = faults or Faults(), stale_after
         self.began = time.monotonic_ns()
         self.latest: deque[NDArray[Any]] = deque(maxlen=_LATEST)  # the last samples
@@ -123,11 +124,11 @@ class Feeder:
             with self.lock:
                 if self.source.tariff_volts != self._volts:
                     self._volts = self.source.tariff_volts
-                    self.meter.tariff_input(self._volts)
+                    self.meter.apply([SetTariffInput(self._volts)])
                 events = self.meter.feed(block)
                 drift = self.faults.on(Kind.DRIFT, self.line_now)
                 if drift is not None:
-                    self.meter.nudge_clock(round(len(block) / self.meter.rate * 1e3 * drift.amount))
+                    self.meter.apply([NudgeClock(round(len(block) / self.meter.rate * 1e3 * drift.amount))])
             if self.watched:
                 self.latest.append(block)
             self._show(events)
@@ -165,4 +166,4 @@ class Feeder:
 
 def damage(meter: Meter) -> list[str]:
     """Say which pages of a memory are lost, in a few words."""
-    return [f"memory damaged: {page.name.lower()} page" for page in sorted(meter.store.lost)]
+    return [f"memory damaged: {page.name.lower()} page" for page in sorted(meter.state.lost)]

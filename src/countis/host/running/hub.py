@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from countis.host.running.feeder import Feeder
-from countis.meter.memory.event_log import Kind as EventKind
-from countis.meter.memory.event_log import Whence
 from countis.modbus import pdu, rtu, tcp
 from countis.modbus.line.cable import Cable, Line
 from countis.modbus.line.faults import Answer, Fault, Kind, fault_row, read_fault
 from countis.serve.access import Policy
+from countis.words.commands import EventKind, Note
 from countis.words.errors import SettingError
 
 _ANY_UNIT: Final = (0, 255)  # reach a single meter, whatever its address (decision 35)
@@ -52,7 +51,7 @@ class Desk:
         self.requests = 0
         self._tcp: dict[bytes, bytes] = {}  # request -> reply, both without the transaction
         self._rtu: dict[bytes, bytes] = {}  # frames; apart, since bytes of one may look like the other
-        self._moment = -1  # meter.changes when they were worked out
+        self._moment = -1  # meter.state.changes when they were worked out
         self.heard: deque[Exchange] | None = None  # what was said, while somebody listens
 
     @property
@@ -79,7 +78,7 @@ class Desk:
         now = self.feeder.line_now
         found = tuple(read_fault(row if isinstance(row, dict) else {}, now) for row in rows)
         with self.lock:
-            self.meter.store.note(EventKind.FAULTS, "faults", _named(self.faults.list), _named(found), Whence.HOST)
+            self.meter.apply([Note(EventKind.FAULTS, "faults", _named(self.faults.list), _named(found))])
             self.faults.list = found
 
     def _dumb(self) -> bool:
@@ -87,12 +86,12 @@ class Desk:
 
     def _file(self, replies: dict[bytes, bytes], request: bytes, reply: bytes) -> None:
         """Keep a reply at hand, under the lock; not where each request is to be counted by function 8."""
-        if self.meter.slave.diagnostics:
+        if self.meter.state.diagnostics:
             return
-        if self._moment != self.meter.changes or len(replies) >= _AT_HAND:
+        if self._moment != self.meter.state.changes or len(replies) >= _AT_HAND:
             self._tcp.clear()
             self._rtu.clear()
-            self._moment = self.meter.changes
+            self._moment = self.meter.state.changes
         replies[request] = reply
 
     def rtu(self, frame: bytes) -> Answer:
@@ -140,12 +139,12 @@ class Desk:
 
     def _still(self, reply: bytes | None) -> bytes | None:
         """Return a reply that was at hand, if nothing has moved since, and count it."""
-        if reply is None or self._moment != self.meter.changes or self.faults.list:
+        if reply is None or self._moment != self.meter.state.changes or self.faults.list:
             return None
         if self.feeder.stale_after < math.inf and self.feeder.stale:
             return None
         self.requests += 1
-        self.meter.saw_frame()
+        self.meter.state.saw_frame()
         return reply
 
 
@@ -167,7 +166,7 @@ class Hub:
 
     def refresh(self) -> set[int]:
         """Look again who has which address; return all that there are."""
-        seen = sum(desk.meter.setting_changes for desk in self.desks)
+        seen = sum(desk.meter.state.setting_changes for desk in self.desks)
         if seen != self._seen:
             found: dict[int, list[Desk]] = {}
             for desk in self.desks:

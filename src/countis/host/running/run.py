@@ -31,8 +31,7 @@ from countis.host.running.hub import Desk, Hub
 from countis.host.running.memory_file import MemoryFile
 from countis.host.running.runner import Runner
 from countis.host.running.sources import DEFAULT, Raw, Source, open_source, supply_document
-from countis.meter.memory.event_log import Kind
-from countis.meter.memory.image import VERSION, leftovers
+from countis.meter.memory.image import VERSION, stale_fragments
 from countis.meter.meter import Meter
 from countis.models import Model
 from countis.serve.access import Access
@@ -40,14 +39,14 @@ from countis.serve.serial_port import SerialPort
 from countis.serve.tcp_port import MOST_CONNECTIONS, RtuTcpPort, TcpPort, TcpServer, raise_file_limit
 from countis.serve.trace_file import hub_of, open_trace
 from countis.serve.web.guard import is_local
-from countis.words.commands import SetClock, SetSetting
+from countis.words.clock import EPOCH_UNIX
+from countis.words.commands import EventKind, Note, Origin, SetDiagnostics, SetSetting, SetTariffInput
 from countis.words.errors import MemoryImageError, SettingError
 from countis.words.settings import Value
 
 _STREAM_PATIENCE: Final = 2.0  # s for standard input to say something before the ports are announced
 _PORTS: Final = ("serial", "tcp", "rtu_tcp", "web", "tls")  # by their names in the ready file
-_EPOCH: Final = 946_684_800  # 2000-01-01 in Unix time
-_NEW_CT: Final[dict[str, Value]] = {"ct_primary": 200, "ct_secondary": 5}  # of a new memory (decision 22)
+_NEW_CT: Final = (200, 5)  # of a new memory (decision 22)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,41 +78,42 @@ class Options:
 def local_seconds() -> int:
     """Return the local wall clock in seconds since 2000-01-01 00:00."""
     now = time.time()
-    return int(now + time.localtime(now).tm_gmtoff) - _EPOCH
+    return int(now + time.localtime(now).tm_gmtoff) - EPOCH_UNIX
+
+
+line_ns: Final = time.monotonic_ns  # line time of meters that run
 
 
 def meter_of(memory: MemoryFile, model: Model | None, default: Model) -> tuple[Meter, bool]:
     """Return the meter of a memory, as it is now, or a new one; and whether it was stored. MemoryImageError."""
     image = memory.read()
     if image is None:
-        meter = Meter(model or default, firmware=installed())
-        meter.apply([*(SetSetting(symbol, value) for symbol, value in _NEW_CT.items()), SetClock(local_seconds())])
-        meter.store.begin()
-        return meter, False
+        return Meter(model or default, firmware=installed(), clock=local_seconds(), line_clock=line_ns,
+                     ct_primary=_NEW_CT[0], ct_secondary=_NEW_CT[1]), False
     try:
-        meter = Meter.load(image, firmware=installed(), model=model or default)
+        meter = Meter.load(image, firmware=installed(), model=model or default, line_clock=line_ns)
     except MemoryImageError as error:
         raise MemoryImageError(f"{memory.path}: {error}") from None
     if model is not None and meter.model is not model:
         raise MemoryImageError(f"{memory.path}: belongs to an {meter.model.name} (allowed: its model, or another --data)")
     meter.advance(memory.age_ns())  # the power was off, the clock went on (decision 55)
-    meter.store.note(Kind.POWER, "start")
+    meter.apply([Note(EventKind.POWER, "start")], Origin.METER)
     return meter, True
 
 
 def begin_memory(memory: MemoryFile, meter: Meter) -> None:
     """Let a memory be what its meter is now: made, freed of what a cut has left, or written anew from an earlier layout."""
     image = memory.read()
-    if meter.store.lost:
+    if meter.state.lost:
         return
     if image is None or meter.store.version < VERSION:
         if image is not None:
-            meter.store.note(Kind.MEMORY, "layout", str(meter.store.version), str(VERSION))
+            meter.apply([Note(EventKind.MEMORY, "layout", str(meter.store.version), str(VERSION))], Origin.METER)
         memory.create(meter.save())
         return
-    left = list(leftovers(image))
+    left = list(stale_fragments(image))
     for name in dict.fromkeys(name for name, _ in left):
-        meter.store.note(Kind.MEMORY, name, new="cleaned")
+        meter.apply([Note(EventKind.MEMORY, name, new="cleaned")], Origin.METER)
     if left:
         memory.write([write for _, write in left])  # synced before anything else, or the next bytes could make them whole
     memory.write(meter.writes())
@@ -123,14 +123,14 @@ def open_meter(options: Options, memory: MemoryFile, default: Model) -> tuple[Me
     """Return the meter of this memory, new or as it was, its supply, and what the flags changed (decision 36)."""
     meter, stored = meter_of(memory, options.model, default)
     before = dict(meter.settings)
-    if not meter.store.lost:  # it takes no command; what is asked for may be what was lost
+    if not meter.state.lost:  # it takes no command; what is asked for may be what was lost
         refusal = meter.apply([SetSetting(symbol, value) for symbol, value in options.settings.items()])
         if refusal is not None:
             raise SettingError(refusal.text)
     source = open_source(options.supply, options.recording, meter.ratio, meter.clock % 86400, options.raw)
     meter.set_rate(source.rate)
-    meter.tariff_input(source.tariff_volts)
-    meter.slave.diagnostics = options.diagnostics
+    meter.apply([SetTariffInput(source.tariff_volts)])
+    meter.apply([SetDiagnostics(options.diagnostics)])
     changed = [f"{s} {before[s]} -> {v}" for s, v in meter.settings.items() if stored and before[s] != v]
     return meter, source, changed
 

@@ -320,7 +320,7 @@ class Terminal(App[None]):
         state, settings = self.state, self.state.get("settings", {})
         ratio = f"CT {settings['ct_primary']}/{settings['ct_secondary']}" if settings else ""
         speed = f"×{state['speed']:g}" if state and state["speed"] != 1 else ""
-        lines = [Text(f"{state.get('model', '---')} address {self.address}  {bench.clock(state, '%Y-%m-%d %H:%M:%S')}"),
+        lines = [Text(f"{state.get('model', '---')} address {self.address}  {bench.clock(state)}"),
                  Text("  ".join(filter(None, (ratio, speed, self.server.url))))]  # fmt: skip
         if self.trouble:
             lines = [Text(self.trouble, bench.WARN), Text(self.news, bench.FAINT)]

@@ -6,15 +6,15 @@ Rule: blocks of lines from what the server sent, nothing else; not available is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from rich.text import Text
 
+from countis.words.clock import text as clock_text
 from countis.words.quantities import QUANTITIES
 
 Block = list[Text]
-_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # the meter's clock knows no zone; UTC only serves the sum
 _PHASES: Final = ("1", "2", "3", "")
 # symbol, the ends of its four columns, unit, how many SI units it is, decimals
 _LIVE: Final = (("V", _PHASES, "V", 1, 1), ("U", ("12", "23", "31", ""), "V", 1, 1), ("I", _PHASES, "A", 1, 3),
@@ -35,10 +35,10 @@ def number(value: object, width: int, decimals: int, scale: float = 1) -> str:
     return next((text for text in texts if len(text) <= width), texts[-1]).rjust(width)
 
 
-def clock(state: Mapping[str, Any], form: str, of: str = "clock") -> str:
+def clock(state: Mapping[str, Any], of: str = "clock") -> str:
     """Write the meter's clock or another of its times."""
     seconds = state.get(of)
-    return (_EPOCH + timedelta(seconds=seconds)).strftime(form) if isinstance(seconds, int | float) else "----"
+    return clock_text(int(seconds)) if isinstance(seconds, int | float) else "----"
 
 
 def live(state: Mapping[str, Any]) -> Block:
@@ -81,7 +81,7 @@ def network(state: Mapping[str, Any]) -> Text:
 def others(state: Mapping[str, Any]) -> Block:
     """Return demand, requests and notes."""
     values, settings = state.get("values", {}), state.get("settings", {})
-    minutes, end = settings.get("demand_period", 0) / 60, clock(values, "%H:%M", "demand.time")
+    minutes, end = settings.get("demand_period", 0) / 60, clock(values, "demand.time")[11:16] or "----"
     still = [symbol for symbol in values if symbol.startswith("par.") and symbol not in state.get("running", ())]
     rows = [("demand", f"{number(values.get('demand.P'), 6, 3, 1000)} kW, {minutes:g} min to {end}"),
             ("requests", str(state.get("requests", "----"))),

@@ -13,11 +13,12 @@ import numpy as np
 
 from countis.meter.energy import load_curve, periods, pulse, registers
 from countis.meter.energy.increment import Floats, Ints, gated, increments
-from countis.meter.energy.load_curve import SECOND, Record
+from countis.meter.energy.load_curve import Record
 from countis.meter.energy.pulse import Pulses
 from countis.meter.energy.registers import Layout
 from countis.meter.metrology.measurement import P_PHASES, Q_PHASES, S_PHASES, Measurement, P, Q, S
 from countis.models import Model, pulse_weight
+from countis.words.clock import SECOND
 from countis.words.quantities import SUM
 
 _TOTALS: Final = (P, Q, S)
@@ -40,9 +41,9 @@ def count(row: Ints, m: Measurement, model: Model, ct: tuple[int, int], period: 
     for part in _by_period(end + int(row[Layout.clock_zero]), period):
         made, ns = d[part].sum(axis=0), int(m.ns[part].sum())
         row[Layout.time] = end[part.stop - 1]
-        periods.turn(row, before=1)
+        periods.roll_over(row, lag_ns=1)
         registers.add(row, made, ns)
-        periods.turn(row)
+        periods.roll_over(row)
         records += load_curve.add(row, int(made[0, SUM]), ns, period, ct)
     imported, start = d[:, 0, SUM], end - m.ns
     trains = pulse.pulses(row, imported, start, m.ns, pulse_weight(*ct), model)

@@ -13,9 +13,9 @@ import numpy as np
 
 from countis.meter.energy.increment import Ints
 from countis.meter.energy.registers import Layout
+from countis.words.clock import SECOND
 
 CAPACITY: Final = 4608  # 48 days of quarter hours
-SECOND: Final = 1_000_000_000
 _SHORT: Final = SECOND // 2  # windows reach over the ends of a period by less than this
 
 

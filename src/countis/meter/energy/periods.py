@@ -11,29 +11,29 @@ import numpy as np
 
 from countis.meter.energy.increment import Ints
 from countis.meter.energy.registers import Layout
+from countis.words.clock import DAY, EPOCH
 from countis.words.quantities import PERIODS
 
-EPOCH: Final = np.datetime64("2000-01-01T00:00:00", "s")  # a Saturday
-_FIRST_MONTH: Final = int(EPOCH.astype("M8[M]").astype(np.int64))  # so that a new row, all zero, stands in it
-DAY_NS: Final = 86_400_000_000_000
+_EPOCH: Final = np.datetime64(EPOCH, "D")  # a Saturday
+_FIRST_MONTH: Final = int(_EPOCH.astype("M8[M]").astype(np.int64))  # so that a new row, all zero, stands in it
 _DAYS_TO_MONDAY: Final = 5  # so that weeks change on Monday (ISO 8601; assumed)
 
 
 def period_ids(clock_ns: Ints) -> Ints:
     """Return the numbers [..., 3] of day, week and month at a clock in nanoseconds since 2000-01-01."""
-    day = clock_ns // DAY_NS
-    month = (EPOCH.astype("M8[D]") + day.astype("m8[D]")).astype("M8[M]").astype(np.int64) - _FIRST_MONTH
+    day = clock_ns // DAY
+    month = (_EPOCH + day.astype("m8[D]")).astype("M8[M]").astype(np.int64) - _FIRST_MONTH
     return np.stack((day, (day + _DAYS_TO_MONDAY) // 7, month), axis=-1)
 
 
-def turn(row: Ints, before: int = 0) -> None:
-    """Close the periods that the clock has left, `before` ns ago.
+def roll_over(row: Ints, lag_ns: int = 0) -> None:
+    """Close the periods that the clock has left, looked at `lag_ns` ago.
 
     Called with 1 before the energy of a window is added and with 0 after, so that a window which ends on the stroke of
     midnight counts to the day that ends.
     """
-    clock = row[..., Layout.time] + row[..., Layout.clock_zero] - before
-    if not (clock // DAY_NS != row[..., Layout.period_ids.start]).any():
+    clock = row[..., Layout.time] + row[..., Layout.clock_zero] - lag_ns
+    if not (clock // DAY != row[..., Layout.period_ids.start]).any():
         return
     ids = period_ids(clock)
     left = ids != row[..., Layout.period_ids]

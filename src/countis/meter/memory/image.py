@@ -21,14 +21,14 @@ from typing import Final
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
 from countis.meter.energy import load_curve, registers
 from countis.meter.energy.increment import Ints
-from countis.meter.energy.load_curve import Record
+from countis.meter.energy.load_curve import LoadCurve, Record
 from countis.meter.memory import event_log
-from countis.meter.memory.event_log import TEXT, Entry, Kind, Whence
+from countis.meter.memory.event_log import TEXT, Entry, EventLog
 from countis.models import E44, MODELS, Model
+from countis.words.commands import EventKind, Origin
 from countis.words.errors import CountisError, MemoryImageError
 from countis.words.settings import FACTORY, Calibration, Value, setting
 
@@ -39,7 +39,7 @@ _HEAD: Final = struct.Struct("<4sHHQI")  # magic, version, page, sequence, lengt
 _CRC: Final = struct.Struct("<I")
 _RECORD: Final = struct.Struct("<IIHH")  # end, mean mW, period s, incomplete; a CRC follows
 _RECORD_SIZE: Final = _RECORD.size + _CRC.size
-_ENTRY: Final = struct.Struct(f"<IBB2x{TEXT}s{TEXT}s{TEXT}s4x")  # time, kind, whence, subject, old, new; a CRC follows
+_ENTRY: Final = struct.Struct(f"<IBB2x{TEXT}s{TEXT}s{TEXT}s4x")  # time, kind, origin, subject, old, new; a CRC follows
 _ENTRY_SIZE: Final = _ENTRY.size + _CRC.size
 _LOST: Final = 0xFFFFFFFF  # the mean of a record whose bytes are damaged
 
@@ -62,7 +62,7 @@ _ROWS: Final = {1: registers.SIZE - 2, VERSION: registers.SIZE}  # integers of t
 
 @dataclass(slots=True)
 class Contents:
-    """What a memory holds. entries: of the event log by number, None where damaged. sequences: of the newest copy of each page.
+    """What a memory holds; of the log an entry is None where it is damaged. sequences: of the newest copy of each page.
 
     lost: pages of which both copies are damaged; what they held stands at its factory value. version: of the layout.
     """
@@ -71,8 +71,8 @@ class Contents:
     settings: dict[str, Value]
     calibration: Calibration
     row: Ints
-    ring: Ints
-    entries: dict[int, Entry | None]
+    curve: LoadCurve
+    log: EventLog
     sequences: dict[Page, int]
     lost: frozenset[Page] = field(default=frozenset())
     version: int = VERSION
@@ -109,12 +109,12 @@ def record_write(number: int, record: Record) -> Write:
 def entry_write(number: int, entry: Entry) -> Write:
     """Return the write of entry `number` of the event log, counted from 0."""
     texts = (text.encode("ascii", "replace") for text in (entry.subject, entry.old, entry.new))
-    body = _ENTRY.pack(entry.time % 2**32, entry.kind, entry.whence, *texts)
+    body = _ENTRY.pack(entry.time % 2**32, entry.kind, entry.origin, *texts)
     return LOG_OFFSET + number % event_log.CAPACITY * _ENTRY_SIZE, body + _record_crc(number, body)
 
 
 def _record_crc(number: int, body: bytes) -> bytes:
-    """Return the CRC of a record and its number, so that one of another turn of the ring is known for what it is."""
+    """Return the CRC of a record and its number, so that a record of an earlier lap of the ring is recognised as stale."""
     return _CRC.pack(crc32(number.to_bytes(8, "little") + body))
 
 
@@ -128,9 +128,9 @@ def image(contents: Contents) -> bytes:
         writes.append(settings_write(sequence, contents.model, contents.settings, contents.calibration))
     written = int(contents.row[registers.Layout.records])
     for number in range(max(0, written - load_curve.CAPACITY), written):
-        time, period, incomplete, mean = (int(v) for v in contents.ring[number % load_curve.CAPACITY])
-        writes.append(record_write(number, Record(time, period, bool(incomplete), mean)))
-    writes += [entry_write(number, entry) for number, entry in contents.entries.items() if entry is not None]
+        writes.append(record_write(number, contents.curve.record(number)))
+    entries = contents.log.entries(int(contents.row[registers.Layout.events]))
+    writes += [entry_write(number, entry) for number, entry in entries if entry is not None]
     for offset, data in writes:
         whole[offset : offset + len(data)] = data
     return bytes(whole)
@@ -180,27 +180,29 @@ def _read_row(payload: bytes, version: int) -> Ints:
     return row
 
 
-def _read_ring(data: bytes, written: int) -> NDArray[np.int64]:
-    ring = np.zeros((load_curve.CAPACITY, 4), np.int64)
+def _read_curve(data: bytes, written: int) -> LoadCurve:
+    curve = LoadCurve()
     for number in range(max(0, written - load_curve.CAPACITY), written):
-        place = number % load_curve.CAPACITY
-        body = _whole(data, RING_OFFSET + place * _RECORD_SIZE, _RECORD_SIZE, number)
+        body = _whole(data, RING_OFFSET + number % load_curve.CAPACITY * _RECORD_SIZE, _RECORD_SIZE, number)
         time, mean, period, incomplete = _RECORD.unpack(body) if body is not None else (0, _LOST, 0, 1)
-        ring[place] = (time, period, incomplete, mean if mean != _LOST else -1)
-    return ring
+        curve.store(number, Record(time, period, bool(incomplete), mean if mean != _LOST else -1))
+    return curve
 
 
-def _read_log(data: bytes, written: int) -> dict[int, Entry | None]:
-    return {number: _read_entry(data, number) for number in range(max(0, written - event_log.CAPACITY), written)}
+def _read_log(data: bytes, written: int) -> EventLog:
+    log = EventLog()
+    for number in range(max(0, written - event_log.CAPACITY), written):
+        log.store(number, _read_entry(data, number))
+    return log
 
 
 def _read_entry(data: bytes, number: int) -> Entry | None:
     body = _whole(data, LOG_OFFSET + number % event_log.CAPACITY * _ENTRY_SIZE, _ENTRY_SIZE, number)
     if body is None:
         return None
-    time, kind, whence, *texts = _ENTRY.unpack(body)
+    time, kind, origin, *texts = _ENTRY.unpack(body)
     try:
-        return Entry(time, Kind(kind), Whence(whence), *(text.rstrip(b"\0").decode("ascii") for text in texts))
+        return Entry(time, EventKind(kind), Origin(origin), *(text.rstrip(b"\0").decode("ascii") for text in texts))
     except ValueError:  # of another maker, with a CRC that is right
         return None
 
@@ -232,15 +234,15 @@ def read(data: bytes, model: Model = E44) -> Contents:
     calibration = Calibration()
     if stored is not None:
         model, settings, calibration = _read_settings(stored[1])
-    ring = _read_ring(data, int(row[registers.Layout.records]))
-    entries = _read_log(data, int(row[registers.Layout.events]))
+    curve = _read_curve(data, int(row[registers.Layout.records]))
+    log = _read_log(data, int(row[registers.Layout.events]))
     sequences = {page: copy[0] if copy is not None else 0 for page, copy in pages.items()}
     lost = frozenset(page for page, copy in pages.items() if copy is None)
-    return Contents(model, settings, calibration, row, ring, entries, sequences, lost, version)
+    return Contents(model, settings, calibration, row, curve, log, sequences, lost, version)
 
 
-def leftovers(data: bytes) -> Iterator[tuple[str, Write]]:
-    """Give what a cut has left in a memory that can be read, as its name and the write that takes it away.
+def stale_fragments(data: bytes) -> Iterator[tuple[str, Write]]:
+    """Yield each piece that an interrupted write left behind: the name of its ring or page, and the write that erases it.
 
     A damaged copy, and records of a life whose hot page did not land: the next life's bytes could make them whole again.
     Nothing where a page is lost.

@@ -10,7 +10,6 @@ from typing import Final
 
 from countis.meter.panel import digits
 from countis.meter.panel.frame import DISPLAY_TEST, MINUS, OWN, ZONES, LcdFrame
-from countis.meter.panel.keys import SECOND
 from countis.meter.panel.machine import Panel, Setup, View
 from countis.meter.panel.menu import (
     CONFIRM,
@@ -23,6 +22,7 @@ from countis.meter.panel.menu import (
     WRITTEN,
     Page,
 )
+from countis.words.clock import SECOND
 from countis.words.quantities import QUANTITIES
 from countis.words.settings import SETTINGS, setting
 

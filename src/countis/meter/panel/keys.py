@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, Flag, auto
 from typing import Final
 
-SECOND: Final = 1_000_000_000
+from countis.words.clock import SECOND
 
 
 class Key(Flag):

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from countis.meter.panel.keys import GESTURES, SECOND, Action, Gesture, Key, Where
+from countis.meter.panel.keys import GESTURES, Action, Gesture, Key, Where
 from countis.meter.panel.menu import LEAVING, MENUS, SETUP_1, SETUP_2, SETUPS, Entry, Page
 from countis.models import Firmware, Model
+from countis.words.clock import SECOND
 from countis.words.commands import Command, ResetPartials, SetSetting, StartPartial, StopPartial
 from countis.words.settings import SETTINGS, Value, setting
 

@@ -11,9 +11,9 @@ from typing import Final
 
 from countis.modbus.line.chance import chance
 from countis.modbus.rtu import silence_ns
+from countis.words.clock import SECOND
 from countis.words.errors import SettingError
 
-SECOND: Final = 1_000_000_000
 MOST_UNITS: Final = 32.0  # unit loads that a driver can bear (TIA-485)
 UNIT_LOAD: Final = 1.0 / 8.0  # of this meter (manual §13)
 MOST_METRES: Final = 1200.0  # manual §8.2

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 
 from countis.modbus import pdu, rtu
 from countis.modbus.line.chance import chance
+from countis.words.clock import SECOND
 from countis.words.errors import SettingError
 
-SECOND: Final = 1_000_000_000
 BUSY: Final = 6  # exception "server device busy"
 FOREVER: Final = 1 << 62
 

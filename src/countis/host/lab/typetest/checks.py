@@ -89,7 +89,7 @@ def starting(c: Context) -> Found:
         energies = []
         for _ in range(5):
             stand.feed(6.0)
-            energies.append(device.energy(device.meter.row, kind_of(quantity, signal)))
+            energies.append(device.energy(device.meter.state.row, kind_of(quantity, signal)))
         steps = [b - a for a, b in pairwise(energies)]
         expected = abs(signal.power(quantity)) * 6.0 / 3.6e-3  # µWh
         goes_on = all(0.5 * expected < step < 1.5 * expected for step in steps)
@@ -110,7 +110,7 @@ def no_load(c: Context) -> Found:
         stand = c.stand([(0.0, state)], RATE, "24 bit")
         stand.feed(max(seconds, 5.0))
         device = stand.devices[0]
-        silent = not counters(device.meter.row).any() and not any(device.pulses.values())
+        silent = not counters(device.meter.state.row).any() and not any(device.pulses.values())
         for standard in (EN, IEC_ACTIVE, IEC_REACTIVE):
             yield Check(clause("no load", standard), f"{share:g} Un, {seconds / 60.0:g} min: nothing is counted", silent)
 
@@ -226,7 +226,7 @@ def phases(c: Context) -> Found:
         stand = c.stand([(0.0, signal.state(FRONT_ENDS["24 bit"]))], RATE, "24 bit")
         stand.feed(3.0)
         meter = stand.devices[0].meter
-        yield Check(clause("phases", HOUSE), name, meter["sequence"] == sequence and meter.missing == missing)
+        yield Check(clause("phases", HOUSE), name, meter["sequence"] == sequence and meter.state.missing == missing)
     stand = c.stand([(0.0, Signal(1.0, missing=(0,)).state(FrontEnd()))])
     stand.feed(3.0)
     yield Check(clause("phases", HOUSE), "L1 missing: without supply", not stand.devices[0].meter.powered)
@@ -238,7 +238,7 @@ def disturbances(c: Context) -> Found:
         stand = c.stand(states)
         stand.feed(60.0)
         device = stand.devices[0]
-        row = device.meter.row
+        row = device.meter.state.row
         lost = device.given / RATE - device.meter.now / 1e9
         p, q = through(states, RATE, (int(row[Layout.time]) / 1e9 + lost) * RATE)
         for kind, true, limit in (("Ea+", p, P_THROUGH), ("Er+", q, Q_THROUGH)):

@@ -70,7 +70,7 @@ class Device:
 
     def mark(self, kind: str) -> Mark:
         """Take note of where it stands."""
-        return Mark(round(self.given * 1e9 / self.meter.rate), self.meter.now, self.meter.row.copy(), self.register(kind))
+        return Mark(round(self.given * 1e9 / self.meter.rate), self.meter.now, self.meter.state.row.copy(), self.register(kind))
 
     def energy(self, row: Ints, kind: str) -> float:
         """Return a counter with what it carries below its unit, in primary µWh."""
@@ -121,7 +121,7 @@ def errors(device: Device, a: Mark, b: Mark, kind: str, power: float, limit_pct:
     out = [("counter", (after - before) / true - 1.0)]
     for how, output, weight in (
         ("LED", "led", 1000.0 / device.meter.model.led_per_kwh * ratio * MICRO),
-        ("pulse output", "pulse", float(pulse_weight(*device.meter.ct) * MICRO)),
+        ("pulse output", "pulse", float(pulse_weight(*device.meter.state.ct) * MICRO)),
     ):
         edges = [at for at in device.pulses[output] if a.row[Layout.time] <= at <= b.row[Layout.time]]
         if not kind.startswith("Ea") or (output == "pulse" and kind != "Ea+") or len(edges) < _FEWEST_PULSES:

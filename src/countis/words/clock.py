@@ -1,0 +1,17 @@
+"""Time as the meter tells it: nanoseconds inside, seconds since 2000-01-01 00:00 where its clock is shown or set."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+SECOND: Final = 1_000_000_000  # ns
+DAY: Final = 86_400 * SECOND
+EPOCH: Final = "2000-01-01T00:00:00"  # where the meter's clock begins (table V201.255, 50512); it knows no zone
+EPOCH_UNIX: Final = 946_684_800  # the same in Unix time, were its zone UTC
+
+
+def text(seconds: int) -> str:
+    """Write a time of the meter's clock: `2026-11-23 10:24:05`."""
+    return str(np.datetime64(EPOCH, "s") + np.timedelta64(seconds, "s")).replace("T", " ")
