@@ -123,7 +123,7 @@ def test_stop_may_be_called_again_while_the_memory_is_held(memory: MemoryFile) -
 
 
 def fail() -> None:
-    raise SupplyError("the tape is torn (allowed: a whole tape)")
+    raise SupplyError("", "the tape is torn", "a whole tape")
 
 
 @pytest.mark.parametrize("samples", [0, 4000, 30_000])

@@ -188,7 +188,7 @@ def test_a_meter_that_lost_a_page_neither_counts_nor_writes_nor_takes_commands(p
     assert meter.writes() == []
     refusal = meter.apply([ResetPartials(("par.Ea+",))])
     assert refusal is not None
-    assert refusal.text == "the memory is damaged (allowed: another memory)"
+    assert str(refusal.error) == "the memory is damaged (allowed: another memory)"
     assert meter.pdu(bytes.fromhex("06 9E21 0002")) == b"\x86\x01"
 
 

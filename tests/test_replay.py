@@ -74,12 +74,12 @@ WRITE = pdu.write_request(57355, [900])
     (V1, pdu.exception(3, pdu.Code.ADDRESS), pdu.exception(3, pdu.Code.VALUE), Verdict.DIFFERS,
      (("reply", "exception 02: illegal address", "exception 03: illegal value", False),)),
     (V1, pdu.exception(3, pdu.Code.ADDRESS), pdu.exception(3, pdu.Code.ADDRESS), Verdict.EQUAL, ()),
-    (V1, words(0, 23000), NoReply("x"), Verdict.MISSING, (("reply", "2 words", "no reply", False),)),
+    (V1, words(0, 23000), NoReply("", "x"), Verdict.MISSING, (("reply", "2 words", "no reply", False),)),
     (V1, words(0, 23000), GATEWAY, Verdict.MISSING, (("reply", "2 words", "exception 11: unit does not answer", False),)),
-    (V1, b"", NoReply("x"), Verdict.EQUAL, ()),
+    (V1, b"", NoReply("", "x"), Verdict.EQUAL, ()),
     (V1, b"", GATEWAY, Verdict.EQUAL, ()),
     (V1, b"", words(0, 23000), Verdict.DIFFERS, (("reply", "no reply", "2 words", False),)),
-    (V1, words(0, 23000), BadReply("x"), Verdict.DIFFERS, (("reply", "2 words", "bad reply, x", False),)),
+    (V1, words(0, 23000), BadReply("", "x"), Verdict.DIFFERS, (("reply", "2 words", "bad reply, x", False),)),
     (WRITE, WRITE[:5], WRITE[:5], Verdict.EQUAL, ()),
     (WRITE, WRITE[:5], WRITE[:4] + b"\2", Verdict.DIFFERS, (("reply", "10 E0 0B 00 01", "10 E0 0B 00 02", False),)),
     (pdu.read_request(50042, 1), words(0x534F), words(0x4142), Verdict.DIFFERS,
@@ -98,7 +98,7 @@ def test_a_reply_that_was_damaged_must_be_so_again() -> None:
     (found,) = replay(exchanges([asked, broken]), Answers({V1: words(0, 23000)}), None, 1.0)
     assert (found.verdict, found.differences[0].now) == (Verdict.DIFFERS, "2 words")
     assert found.differences[0].then.startswith("bad reply, address 5: wrong CRC")
-    (found,) = replay(exchanges([asked, broken]), Answers({V1: BadReply("y")}), None, 1.0)
+    (found,) = replay(exchanges([asked, broken]), Answers({V1: BadReply("", "y")}), None, 1.0)
     assert found.verdict is Verdict.EQUAL
 
 
@@ -136,7 +136,7 @@ def test_the_rhythm_is_that_of_the_trace_times_speed(monkeypatch: pytest.MonkeyP
 
 
 def test_an_address_stands_for_all_but_a_broadcast() -> None:
-    line = Answers({V1: words(0, 1), WRITE: NoReply("x")})
+    line = Answers({V1: words(0, 1), WRITE: NoReply("", "x")})
     recorded = exchanges([*talk((V1, words(0, 1)), unit=5), *talk((WRITE, b""), unit=0), *talk((V1, words(0, 1)), unit=6)])
     assert [one.verdict for one in replay(recorded, line, 77, 1.0)] == [Verdict.EQUAL] * 3
     list(replay(recorded, line, None, 1.0))

@@ -35,7 +35,7 @@ def add_bus(commands: Any, endpoint: Endpoint, state_folder: Callable[[], Path])
         from countis.host.running.bus import Options, run
 
         if not (math.isfinite(args.speed) and 0.0 < args.speed <= 1000.0):
-            raise SettingError(f"--speed: {args.speed:g} is not possible (allowed: above 0, up to 1000)")
+            raise SettingError("--speed", f"{args.speed:g} is not possible", "above 0, up to 1000")
         data = Path(args.data) if args.data is not None else state_folder() / "bus" / Path(args.site).stem
         ready = Path(args.ready_file) if args.ready_file is not None else None
         web, trace = endpoint(args.web, "--web"), trace_path(args)
@@ -65,21 +65,23 @@ def access(args: argparse.Namespace, endpoint: Endpoint) -> Any:
     from countis.serve.access import Access, Policy, read_networks, tls_context
 
     if args.max_writes is not None and not 1 <= args.max_writes <= 1_000_000:
-        raise SettingError(f"--max-writes: {args.max_writes} is not possible (allowed: 1..1000000)")
+        raise SettingError("--max-writes", f"{args.max_writes} is not possible", "1..1000000")
     policy = Policy(read_networks(args.allow), args.read_only, args.max_writes)
     at = endpoint(args.tls, "--tls")
     files = [args.tls_cert, args.tls_key, args.tls_ca]
     if at is None and files == [None] * 3:
         return Access(policy)
     if at is None or None in files:
-        raise SettingError("--tls: not without the others (allowed: --tls, --tls-cert, --tls-key and --tls-ca together)")
+        raise SettingError(
+            "--tls", "not without the others", "--tls, --tls-cert, --tls-key and --tls-ca together"
+        )
     return Access(policy, at, tls_context(*(Path(file) for file in files)))
 
 
 def most(args: argparse.Namespace) -> int:
     """Return how many connections a port takes; SettingError where that is none."""
     if not 1 <= args.max_connections <= 100_000:
-        raise SettingError(f"--max-connections: {args.max_connections} is not possible (allowed: 1..100000)")
+        raise SettingError("--max-connections", f"{args.max_connections} is not possible", "1..100000")
     return int(args.max_connections)
 
 
@@ -125,7 +127,7 @@ def _asked(where: str, token: str | None, rows: list[dict[str, Any]] | None = No
             found: list[dict[str, Any]] = json.load(answer)
             return found
     except urllib.error.HTTPError as error:
-        raise BusError(error.read(300).decode("utf-8", "replace").strip() or f"{where}: {error.code}") from None
+        raise BusError("", error.read(300).decode("utf-8", "replace").strip() or f"{where}: {error.code}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise BusError(f"{where}: {reason} (allowed: the page of a running countis)") from None
+        raise BusError(where, reason, "the page of a running countis") from None

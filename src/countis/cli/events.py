@@ -34,11 +34,13 @@ def _events(args: argparse.Namespace) -> int:
     try:
         meter = Meter.load(path.read_bytes())
     except OSError as error:
-        raise MemoryImageError(f"{path}: {error.strerror} (allowed: the memory of a meter)") from None
+        raise MemoryImageError(path, str(error.strerror), "the memory of a meter") from None
     except MemoryImageError as error:
-        raise MemoryImageError(f"{path}: {error}") from None
+        raise error.inside(path) from None
     if Page.HOT in meter.state.lost:
-        raise MemoryImageError(f"{path}: the hot page is damaged, which numbers the events (allowed: a memory that is whole)")
+        raise MemoryImageError(
+            path, "the hot page is damaged, which numbers the events", "a memory that is whole"
+        )
     rows = event_rows(meter)
     if args.format == "json":
         print(json.dumps(rows, indent=1))

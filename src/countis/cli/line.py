@@ -41,24 +41,24 @@ def add_replay(commands: Any) -> None:
 
 def _replay(args: argparse.Namespace) -> int:
     if not (math.isfinite(args.speed) and args.speed > 0.0):
-        raise SettingError(f"--speed: {args.speed:g} is not possible (allowed: above 0)")
+        raise SettingError("--speed", f"{args.speed:g} is not possible", "above 0")
     if not (math.isfinite(args.timeout) and 0.0 < args.timeout <= 3600.0):
-        raise SettingError(f"--timeout: {args.timeout:g} is not possible (allowed: above 0, up to 3600 s)")
+        raise SettingError("--timeout", f"{args.timeout:g} is not possible", "above 0, up to 3600 s")
     if args.address is not None and args.address not in range(256):
-        raise SettingError(f"address: {args.address} is not possible (allowed: 1..247; 0 or 255 on TCP)")
+        raise SettingError("address", f"{args.address} is not possible", "1..247; 0 or 255 on TCP")
     setting("baud").check(args.baud)
     try:
         data = Path(args.file).read_bytes()
         size = trace.whole(data)
         recorded = exchanges(trace.read(data[:size]))
     except OSError as error:
-        raise TraceError(f"{args.file}: {error.strerror} (allowed: a trace)") from None
+        raise TraceError(args.file, str(error.strerror), "a trace") from None
     except TraceError as error:
-        raise TraceError(f"{args.file}: {error}") from None
+        raise error.inside(args.file) from None
     if size < len(data):
         print(f"{args.file}: cut off at its end, {len(data) - size} bytes are left out", file=sys.stderr)
     if not recorded:
-        raise TraceError(f"{args.file}: no request (allowed: a trace with some)")
+        raise TraceError(args.file, "no request", "a trace with some")
     line = open_line(args.target, baud=args.baud, comset=args.comset, timeout=args.timeout)
     found: Counter[Verdict] = Counter()
     try:

@@ -37,7 +37,9 @@ class _Usage(CountisError):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise _Usage(f"{self.prog.removeprefix('countis').strip() or 'usage'}: {message} (allowed: see {self.prog} --help)")
+        raise _Usage(
+            str(self.prog.removeprefix('countis').strip() or 'usage'), str(message), f"see {self.prog} --help"
+        )
 
 
 def _state_folder() -> Path:
@@ -54,7 +56,7 @@ def _setting(option: str, symbol: str, text: str) -> Value:
     try:
         return row.check(int(text) if isinstance(row.default, int) else text)
     except ValueError:
-        raise SettingError(f"{option}: {text!r} is not possible (allowed: {row.allowed_text()})") from None
+        raise SettingError(option, f"{text!r} is not possible", str(row.allowed_text())) from None
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Value]:
@@ -81,7 +83,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Value]:
 def _ct(text: str) -> tuple[Value, Value]:
     primary, slash, secondary = text.partition("/")
     if not slash:
-        raise SettingError(f"--ct: {text!r} is not possible (allowed: PRIMARY/SECONDARY, 1..12000 / 1 or 5)")
+        raise SettingError("--ct", f"{text!r} is not possible", "PRIMARY/SECONDARY, 1..12000 / 1 or 5")
     return _setting("--ct", "ct_primary", primary), _setting("--ct", "ct_secondary", secondary)
 
 
@@ -90,10 +92,10 @@ def _raw(args: argparse.Namespace) -> Raw:
     from countis.host.running.sources import Raw
 
     if not MIN_RATE <= args.rate <= MAX_RATE:
-        raise _Usage(f"--rate: {args.rate:g} is not possible (allowed: {MIN_RATE}..{MAX_RATE})")
+        raise _Usage("--rate", f"{args.rate:g} is not possible", f"{MIN_RATE}..{MAX_RATE}")
     for option, scale in (("--v-scale", args.v_scale), ("--i-scale", args.i_scale)):
         if not 0.0 < abs(scale) <= 1e6:
-            raise _Usage(f"{option}: {scale:g} is not possible (allowed: up to 1e6, not 0)")
+            raise _Usage(option, f"{scale:g} is not possible", "up to 1e6, not 0")
     return Raw(args.rate, args.format, args.v_scale, args.i_scale)
 
 
@@ -101,11 +103,11 @@ def _run(args: argparse.Namespace) -> int:
     from countis.host.running.run import Options, run  # loads numba, which the other commands need not wait for
 
     if args.supply is not None and args.recording is not None:
-        raise _Usage("run: --supply and --recording exclude each other (allowed: one of them)")
+        raise _Usage("run", "--supply and --recording exclude each other", "one of them")
     if args.stale_after is not None and not args.stale_after > 0.0:
-        raise _Usage(f"--stale-after: {args.stale_after:g} is not possible (allowed: above 0)")
+        raise _Usage("--stale-after", f"{args.stale_after:g} is not possible", "above 0")
     if not (math.isfinite(args.speed) and 0.0 < args.speed <= 1000.0):
-        raise _Usage(f"--speed: {args.speed:g} is not possible (allowed: above 0, up to 1000)")
+        raise _Usage("--speed", f"{args.speed:g} is not possible", "above 0, up to 1000")
     model = MODELS[args.model] if args.model is not None else None
     options = Options(
         model=model,
@@ -136,10 +138,10 @@ def _read(args: argparse.Namespace) -> int:
     symbols = args.symbol or plan.EVERYDAY
     plan.sources(symbols)  # an unknown symbol is told before anything is sent
     if not (math.isfinite(args.timeout) and 0.0 < args.timeout <= 3600.0):
-        raise _Usage(f"--timeout: {args.timeout:g} is not possible (allowed: above 0, up to 3600 s)")
+        raise _Usage("--timeout", f"{args.timeout:g} is not possible", "above 0, up to 3600 s")
     _setting("--baud", "baud", str(args.baud))
     if args.address not in range(256):
-        raise SettingError(f"address: {args.address} is not possible (allowed: 1..247; 0 or 255 on TCP)")
+        raise SettingError("address", f"{args.address} is not possible", "1..247; 0 or 255 on TCP")
     with Bus.open(args.target, baud=args.baud, comset=args.comset, timeout=args.timeout) as bus:
         values = bus[args.address].read(*symbols)
     if args.json:
@@ -195,7 +197,9 @@ def _record(args: argparse.Namespace) -> int:
 
     plan_ = supply_plan(Path(args.supply) if args.supply is not None else None)
     if plan_.recording is not None:
-        raise SettingError(f"--supply {args.supply}: is a recording already (allowed: a supply of voltages and loads)")
+        raise SettingError(
+            f"--supply {args.supply}", "is a recording already", "a supply of voltages and loads"
+        )
     primary, secondary = _ct(args.ct)
     print(record(plan_.build(int(primary) / int(secondary)), args.seconds, Path(args.out)))
     return 0
@@ -220,9 +224,9 @@ def _typetest(args: argparse.Namespace) -> int:
     from countis.host.lab.typetest.run import main as typetest
 
     if args.jobs is not None and not 1 <= args.jobs <= 256:
-        raise _Usage(f"--jobs: {args.jobs} is not possible (allowed: 1..256)")
+        raise _Usage("--jobs", f"{args.jobs} is not possible", "1..256")
     if not 0 <= args.seed < 2**32:
-        raise _Usage(f"--seed: {args.seed} is not possible (allowed: 0..{2**32 - 1})")
+        raise _Usage("--seed", f"{args.seed} is not possible", f"0..{2 ** 32 - 1}")
     files = {"html": args.html, "json_file": args.json}
     return typetest(MODELS[args.model], quick=args.quick, seed=args.seed, jobs=args.jobs,
                     **{name: Path(text) if text is not None else None for name, text in files.items()})  # fmt: skip

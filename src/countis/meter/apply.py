@@ -52,22 +52,24 @@ def refusal_of(state: State, commands: Sequence[Command]) -> Refusal | None:
 def _refusal(state: State, command: Command) -> Refusal | None:
     """Tell why a command cannot be carried out now; None if it can."""
     if state.lost and command.needs_memory:
-        return Refusal(Reason.STATE, "the memory is damaged (allowed: another memory)")
+        return Refusal(Reason.STATE, "", "the memory is damaged", "another memory")
     match command:
         case SetSetting():
             return _setting_refusal(state, command)
         case SetCalibration(calibration):
             if state.settings["sealed"] == 1:
-                return Refusal(Reason.SEALED, "calibration: the meter is sealed (allowed: after breaking the seal)")
+                return Refusal(
+                    Reason.SEALED, "calibration", "the meter is sealed", "after breaking the seal"
+                )
             try:
                 calibration.checked()
             except SettingError as error:
-                return Refusal(Reason.VALUE, str(error))
+                return Refusal(Reason.VALUE, error.where, error.wrong, error.allowed)
         case SelectTariff(tariff):
             if state.settings["tariff_control"] != "com":
-                return Refusal(Reason.STATE, "tariff: set by the input (allowed: with tariff_control com)")
+                return Refusal(Reason.STATE, "tariff", "set by the input", "with tariff_control com")
             if tariff not in range(1, 5):
-                return Refusal(Reason.VALUE, f"tariff: {tariff} is not possible (allowed: 1..4)")
+                return Refusal(Reason.VALUE, "tariff", f"{tariff} is not possible", "1..4")
         case StartPartial(symbol) | StopPartial(symbol):
             partial_column(symbol)
         case ResetPartials(symbols):
@@ -75,22 +77,22 @@ def _refusal(state: State, command: Command) -> Refusal | None:
                 partial_column(symbol)
         case SetClock(seconds):
             if not 0 <= seconds < 2**32:
-                return Refusal(Reason.VALUE, f"clock: {seconds} s is not possible (allowed: 0..{2**32 - 1})")
+                return Refusal(Reason.VALUE, "clock", f"{seconds} s is not possible", f"0..{2 ** 32 - 1}")
     return None
 
 
 def _setting_refusal(state: State, command: SetSetting) -> Refusal | None:
     row, model = setting(command.symbol), state.model
     if row.sealed and state.settings["sealed"] == 1:
-        return Refusal(Reason.SEALED, f"{row.symbol}: the meter is sealed (allowed: after breaking the seal)")
+        return Refusal(Reason.SEALED, str(row.symbol), "the meter is sealed", "after breaking the seal")
     if row.symbol == "sealed" and command.value == 1 and not model.mid:
-        return Refusal(Reason.VALUE, f"sealed: the {model.name} has no seal (allowed: E44)")
+        return Refusal(Reason.VALUE, "sealed", f"the {model.name} has no seal", "E44")
     if row.symbol == "wires" and command.value == 3 and model.mid:
-        return Refusal(Reason.VALUE, f"wires: the {model.name} measures four (allowed: 4, or an E43)")
+        return Refusal(Reason.VALUE, "wires", f"the {model.name} measures four", "4, or an E43")
     try:
         row.check(command.value)
     except SettingError as error:
-        return Refusal(Reason.VALUE, str(error))
+        return Refusal(Reason.VALUE, error.where, error.wrong, error.allowed)
     return None
 
 

@@ -70,7 +70,7 @@ class Meter:
         wanted = [SetSetting(symbol, setting(symbol).check(value)) for symbol, value in settings.items()]
         refusal = refusal_of(State(model, firmware or Firmware(), {}), wanted)
         if refusal is not None:
-            raise SettingError(refusal.text)
+            raise refusal.error
         self.state = state = State(model, firmware or Firmware(), settings, clock)
         self.slave = Slave(state, self.apply)
         self.front = Front(state, self.apply, line_clock or (lambda: state.now))
@@ -95,9 +95,11 @@ class Meter:
         if isinstance(samples, np.ndarray):
             return self._feed(self._converted(samples))
         if seconds is None:
-            raise SupplyError("feed: a source needs seconds=")
+            raise SupplyError("feed", "a source needs seconds=")
         if samples.rate != self.rate:
-            raise SupplyError(f"feed: the source has {samples.rate:g} samples per second (allowed: {self.rate:g})")
+            raise SupplyError(
+                "feed", f"the source has {samples.rate:g} samples per second", f"{self.rate:g}"
+            )
         events: list[Event] = []
         left = round(seconds * self.rate)
         while left > 0:
@@ -138,7 +140,9 @@ class Meter:
     def set_rate(self, rate: float) -> list[Event]:
         """Take samples at another rate from now on; the open window is counted. SettingError outside 800..50 000 per second."""
         if not MIN_RATE <= rate <= MAX_RATE:
-            raise SettingError(f"rate: {rate:g} samples per second is not possible (allowed: {MIN_RATE}..{MAX_RATE})")
+            raise SettingError(
+                "rate", f"{rate:g} samples per second is not possible", f"{MIN_RATE}..{MAX_RATE}"
+            )
         events = self._end_feed()
         self.rate = float(rate)
         self._begin_metrology()
@@ -166,7 +170,9 @@ class Meter:
 
     def _converted(self, samples: NDArray[Any]) -> NDArray[np.float64]:
         if samples.ndim != 2 or samples.shape[1] != 6:
-            raise SupplyError(f"samples: shape {samples.shape} is not possible (allowed: n rows of V1 V2 V3 I1 I2 I3)")
+            raise SupplyError(
+                "samples", f"shape {samples.shape} is not possible", "n rows of V1 V2 V3 I1 I2 I3"
+            )
         return self._metrology.converted(samples)
 
     def _feed(self, samples: NDArray[np.float64]) -> list[Event]:

@@ -70,7 +70,9 @@ def read_networks(texts: Sequence[str]) -> tuple[Network, ...]:
         try:
             out.append(ipaddress.ip_network(text))
         except ValueError:
-            raise SettingError(f"--allow: {text!r} is not possible (allowed: an address or a network, 10.0.0.0/8)") from None
+            raise SettingError(
+                "--allow", f"{text!r} is not possible", "an address or a network, 10.0.0.0/8"
+            ) from None
     return tuple(out)
 
 
@@ -81,11 +83,11 @@ def tls_context(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext
     context.verify_mode = ssl.CERT_REQUIRED
     for option, path in (("--tls-cert", certificate), ("--tls-key", key), ("--tls-ca", authority)):
         if not path.is_file():
-            raise SettingError(f"{option} {path}: not a file (allowed: PEM)")
+            raise SettingError(f"{option} {path}", "not a file", "PEM")
     try:
         context.load_cert_chain(certificate, key)
         context.load_verify_locations(authority)
     except (ssl.SSLError, OSError) as error:
         reason = getattr(error, "reason", None) or str(error)
-        raise SettingError(f"--tls-cert {certificate}: {reason} (allowed: a certificate, its key, an authority)") from None
+        raise SettingError(f"--tls-cert {certificate}", reason, "a certificate, its key, an authority") from None
     return context

@@ -71,7 +71,7 @@ class SerialPort:
         except (OSError, ValueError) as error:
             number = getattr(error, "errno", None)
             reason = os.strerror(number) if number else str(error)
-            raise BusError(f"--serial {self._path}: {reason} (allowed: pty, a serial device, none)") from None
+            raise BusError(f"--serial {self._path}", reason, "pty, a serial device, none") from None
         self._fd = self._port.fileno()
         self._listen()
 

@@ -303,7 +303,7 @@ def _listener(host: str, port: int, option: str, backlog: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         number = getattr(error, "errno", None)
         reason = os.strerror(number) if number and number > 0 else str(error)
-        raise BusError(f"{option} {host}:{port}: {reason} (allowed: a free port of this machine, 0 for any)") from None
+        raise BusError(f"{option} {host}:{port}", reason, "a free port of this machine, 0 for any") from None
     listener.setblocking(False)
     return listener
 

@@ -34,7 +34,9 @@ class TraceFile:
     def __init__(self, path: Path) -> None:
         forms = {form.value: form for form in Form}
         if path.suffix not in forms:
-            raise SettingError(f"--trace {path}: of no known kind (allowed: a file that ends in {', '.join(forms)})")
+            raise SettingError(
+                f"--trace {path}", "of no known kind", f"a file that ends in {', '.join(forms)}"
+            )
         self.path, self._form = path, forms[path.suffix]
         self.status: list[list[str]] = []  # where it is told that the disk is full: in the first
         self._ended = False
@@ -45,7 +47,7 @@ class TraceFile:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
             os.ftruncate(self._fd, self._size)
         except OSError as error:
-            raise TraceError(f"--trace {path}: {error.strerror} (allowed: a file that can be written)") from None
+            raise TraceError(f"--trace {path}", str(error.strerror), "a file that can be written") from None
         self._append(trace.head(self._form))
         self._thread = threading.Thread(target=self._follow, name="trace", daemon=True)
         self._thread.start()
@@ -58,10 +60,10 @@ class TraceFile:
         size = trace.whole(data)
         try:
             if data[:4] and (self._form is Form.PCAPNG) != trace.is_pcapng(data):
-                raise TraceError("something else")
+                raise TraceError("", "something else")
             trace.read(data[:size])
         except TraceError as error:
-            raise TraceError(f"--trace {self.path}: {error} (allowed: a new file, or a trace that goes on)") from None
+            raise TraceError(f"--trace {self.path}", error, "a new file, or a trace that goes on") from None
         return size
 
     def keep(self, port: Port, asked_us: int, request: bytes, answer: bytes, delay_ns: int) -> None:

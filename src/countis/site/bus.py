@@ -51,21 +51,23 @@ class Bus:
         reply = self._line.exchange(address, request)
         if reply[0] & pdu.ERROR:
             code = reply[1] if len(reply) > 1 else 0
-            raise Refused(f"address {address}: refused with exception {code}, {_MEANING.get(code, 'unknown')}", code)
+            raise Refused(
+                f"address {address}", f"refused with exception {code}, {_MEANING.get(code, 'unknown')}", code
+            )
         return reply
 
     def read_words(self, address: int, start: int, count: int) -> list[int]:
         """Read words as they are."""
         reply = self.request(address, pdu.read_request(start, count))
         if len(reply) != 2 + 2 * count or reply[1] != 2 * count:
-            raise BadReply(f"address {address}: {len(reply) - 2} bytes (allowed: {2 * count})")
+            raise BadReply(f"address {address}", f"{len(reply) - 2} bytes", str(2 * count))
         return [int.from_bytes(reply[k : k + 2], "big") for k in range(2, len(reply), 2)]
 
     def write_words(self, address: int, start: int, values: list[int]) -> None:
         """Write words as they are, with FC16."""
         request = pdu.write_request(start, values)
         if self.request(address, request) != request[:5]:
-            raise BadReply(f"address {address}: the answer to a write does not repeat it")
+            raise BadReply(f"address {address}", "the answer to a write does not repeat it")
 
 
 class RemoteMeter:
@@ -87,17 +89,17 @@ class RemoteMeter:
         for symbol, value in settings.items():
             setting(symbol).check(value)
             if symbol not in _WRITABLE:
-                raise SettingError(f"{symbol}: not in the Modbus table (allowed: the keys of the meter)")
+                raise SettingError(symbol, "not in the Modbus table", "the keys of the meter")
         for symbol, value in settings.items():
             self._bus.write_words(self.address, _WRITABLE[symbol].address, [value])
             if symbol == "address":
                 self.address = value
         for symbol, found in self.read(*settings).items():
             if found != settings[symbol]:
-                raise BadReply(f"{symbol}: reads {found} after {settings[symbol]} was written")
+                raise BadReply(symbol, f"reads {found} after {settings[symbol]} was written")
 
     def select_tariff(self, tariff: int) -> None:
         """Put a tariff, 1..4, in force, where the bus controls it."""
         if tariff not in range(1, 5):
-            raise SettingError(f"tariff: {tariff} is not possible (allowed: 1..4)")
+            raise SettingError("tariff", f"{tariff} is not possible", "1..4")
         self._bus.write_words(self.address, words.ADDRESS["cmd.tariff"], [tariff])

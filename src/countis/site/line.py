@@ -41,15 +41,15 @@ def parse_comset(text: str) -> tuple[str, int]:
     """Return parity and stop bits of `8N1`, `8E1`, `8O1`, `8N2`, …; BusError tells what is allowed."""
     if len(text) == 3 and text[0] == "8" and text[1].upper() in _PARITIES and text[2] in "12":
         return text[1].upper(), int(text[2])
-    raise BusError(f"--comset: {text!r} is not possible (allowed: 8N1, 8E1, 8O1, 8N2, 8E2, 8O2)")
+    raise BusError("--comset", f"{text!r} is not possible", "8N1, 8E1, 8O1, 8N2, 8E2, 8O2")
 
 
 def check_rtu_reply(address: int, request: bytes, reply: bytes) -> bytes:
     """Return the PDU of a reply frame; BadReply where CRC, address or function are not those asked for."""
     if not rtu.is_whole(reply):
-        raise BadReply(f"address {address}: wrong CRC in {reply.hex(' ')}")
+        raise BadReply(f"address {address}", f"wrong CRC in {reply.hex(' ')}")
     if reply[0] != address or reply[1] & 0x7F != request[0]:
-        raise BadReply(f"address {address}: an answer of {reply[0]} to function {reply[1] & 0x7F}")
+        raise BadReply(f"address {address}", f"an answer of {reply[0]} to function {reply[1] & 127}")
     return reply[1:-2]
 
 
@@ -71,7 +71,7 @@ class Loopback:
     def exchange(self, address: int, request: bytes) -> bytes:
         reply = self._meter.rtu(rtu.frame(address, request))
         if not reply:
-            raise NoReply(f"address {address}: no reply")
+            raise NoReply(f"address {address}", "no reply")
         return check_rtu_reply(address, request, reply)
 
     def close(self) -> None:
@@ -87,7 +87,7 @@ class SerialLine:
             self._port = serial.Serial(path, baud, parity=_PARITIES[parity], stopbits=stop_bits, timeout=timeout)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error).split(":")[0]
-            raise BusError(f"{path}: cannot be opened: {reason} (allowed: {_TARGETS})") from None
+            raise BusError(path, f"cannot be opened: {reason}", str(_TARGETS)) from None
         self._silence = rtu.silence_ns(baud, 9 + stop_bits + (parity != "N")) / 1e9
 
     def exchange(self, address: int, request: bytes) -> bytes:
@@ -100,9 +100,9 @@ class SerialLine:
             if length is not None:
                 data += self._port.read(length - len(data))
         except (OSError, termios.error) as error:
-            raise BusError(f"{self._port.port}: gone: {error} (allowed: a port that stays)") from None
+            raise BusError(self._port.port, f"gone: {error}", "a port that stays") from None
         if length is None:
-            raise NoReply(f"address {address}: no reply on {self._port.port}")
+            raise NoReply(f"address {address}", f"no reply on {self._port.port}")
         return check_rtu_reply(address, request, data)
 
     def close(self) -> None:
@@ -127,7 +127,7 @@ class _Socket:
             self._socket = socket.create_connection(self._at, self._timeout)
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise BusError(f"{self.name}: cannot connect: {reason} (allowed: a listening port)") from None
+            raise BusError(self.name, f"cannot connect: {reason}", "a listening port") from None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def exchange(self, address: int, request: bytes) -> bytes:
@@ -147,7 +147,7 @@ class _Socket:
         try:
             self._socket.sendall(data)
         except OSError as error:
-            raise BusError(f"{self.name}: {error.strerror or error}") from None
+            raise BusError(self.name, str(error.strerror or error)) from None
 
     def _receive(self, count: int) -> bytes:
         data = bytearray()
@@ -156,11 +156,11 @@ class _Socket:
             try:
                 part = self._socket.recv(count - len(data))
             except TimeoutError:
-                raise NoReply(f"{self.name}: no reply") from None
+                raise NoReply(self.name, "no reply") from None
             except OSError as error:
-                raise BusError(f"{self.name}: {error.strerror or error}") from None
+                raise BusError(self.name, str(error.strerror or error)) from None
             if not part:
-                raise NoReply(f"{self.name}: connection closed")
+                raise NoReply(self.name, "connection closed")
             data += part
         return bytes(data)
 
@@ -179,10 +179,10 @@ class TcpLine(_Socket):
         header = self._receive(7)
         transaction, protocol, length = (int.from_bytes(header[k : k + 2], "big") for k in (0, 2, 4))
         if protocol != 0 or not tcp.MIN_LENGTH <= length <= tcp.MAX_LENGTH:
-            raise BadReply(f"{self.name}: no Modbus TCP: {header.hex(' ')}")
+            raise BadReply(self.name, f"no Modbus TCP: {header.hex(' ')}")
         reply = self._receive(length - 1)
         if transaction != self._transaction or header[6] != address or reply[0] & 0x7F != request[0]:
-            raise BadReply(f"{self.name}: an answer of unit {header[6]} to another request")
+            raise BadReply(self.name, f"an answer of unit {header[6]} to another request")
         return reply
 
 
@@ -200,7 +200,7 @@ def parse_endpoint(text: str, where: str) -> tuple[str, int]:
     """Return host and port of `HOST:PORT`; BusError tells what is allowed."""
     host, _, port = text.rpartition(":")
     if not host or not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
-        raise BusError(f"{where}: {text!r} is not possible (allowed: HOST:PORT)")
+        raise BusError(where, f"{text!r} is not possible", "HOST:PORT")
     return host.strip("[]"), int(port)
 
 
@@ -210,6 +210,6 @@ def open_line(target: str, *, baud: int = 38400, comset: str = "8N1", timeout: f
     if not separator:
         return SerialLine(target, baud, comset, timeout)
     if scheme not in ("tcp", "rtu+tcp"):
-        raise BusError(f"{target}: unknown kind of target (allowed: {_TARGETS})")
+        raise BusError(target, "unknown kind of target", str(_TARGETS))
     host, port = parse_endpoint(rest, target)
     return TcpLine(host, port, timeout) if scheme == "tcp" else RtuTcpLine(host, port, timeout)

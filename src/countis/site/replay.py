@@ -82,10 +82,12 @@ def exchanges(said: Sequence[Said]) -> list[Exchange]:
     for one, before in zip(said, (None, *said), strict=False):
         if one.direction is Direction.REQUEST:
             if len(one.frame) < 4:
-                raise TraceError(f"{trace.iso(one.time_us)}: {len(one.frame)} bytes are no request (allowed: 4 or more)")
+                raise TraceError(
+                    str(trace.iso(one.time_us)), f"{len(one.frame)} bytes are no request", "4 or more"
+                )
             found.append(Exchange(one.time_us, one.frame, b""))
         elif before is None or before.direction is not Direction.REQUEST:
-            raise TraceError(f"{trace.iso(one.time_us)}: a reply to nothing (allowed: behind its request)")
+            raise TraceError(str(trace.iso(one.time_us)), "a reply to nothing", "behind its request")
         else:
             found[-1] = found[-1]._replace(reply=one.frame)
     return found
@@ -110,7 +112,7 @@ def _recorded(exchange: Exchange) -> _Heard:
         return _Heard(b"", _SILENCE)
     try:
         if len(exchange.reply) < 4:
-            raise BadReply(f"{len(exchange.reply)} bytes")
+            raise BadReply("", f"{len(exchange.reply)} bytes")
         return _Heard(check_rtu_reply(exchange.request[0], exchange.request[1:-2], exchange.reply))
     except BadReply as error:
         return _Heard(b"", f"bad reply, {error}")

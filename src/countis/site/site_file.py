@@ -147,7 +147,9 @@ def read_site(content: str, name: str) -> tuple[LinePlan, ...]:
     names = Counter(meter.name for plan in plans for meter in plan.meters)
     twice = [meter for meter, count in names.items() if count > 1]
     if twice:
-        raise SiteError(f"{name}: line.meter.name: {twice[0]!r} twice (allowed: a name of its own for each memory)")
+        raise SiteError(
+            name, f"line.meter.name: {twice[0]!r} twice", "a name of its own for each memory"
+        )
     return tuple(plans)
 
 
@@ -183,6 +185,5 @@ def _meter(reader: Reader, index: int, values: Any) -> MeterPlan:
 
 
 def _fault_failure(reader: Reader, index: int, error: SettingError) -> CountisError:
-    what, _, allowed = str(error).partition(" (allowed: ")
     line = reader.line_of("line.meter", index, "fault")
-    return SiteError(f"{reader.name}:{line}: line.meter.{what} (allowed: {allowed}")
+    return SiteError(f"{reader.name}:{line}: line.meter.{error.where}", error.wrong, error.allowed)

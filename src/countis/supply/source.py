@@ -40,12 +40,12 @@ class _Segment:
         self.cycles = state.network.frequency / rate
         orders = sorted(state.orders)
         if orders[-1] * state.network.frequency >= rate / 2:
-            raise SupplyError(f"harmonic {orders[-1]} lies above half of {rate:g} samples per second")
+            raise SupplyError("", f"harmonic {orders[-1]} lies above half of {rate:g} samples per second")
         self.orders = np.array(orders, np.int64)
         self._volts = voltage_phasors(state.network, orders)
         self._amperes = [load_phasors(load, state.network, orders) for load in state.loads]
         if not all(np.isfinite(phasors).all() for phasors in (self._volts, *self._amperes)):
-            raise SupplyError("a voltage or a current beyond all numbers (allowed: finite ones)")
+            raise SupplyError("", "a voltage or a current beyond all numbers", "finite ones")
         self.moves = any(len(load.profile) > 1 for load in state.loads)
         self.switched = [(n, load) for n, load in enumerate(state.loads) if load.switched]
         self._fixed = None if self.moves else self._phasors([1.0 * load.profile[0][1] for load in state.loads])
@@ -200,7 +200,7 @@ def three_phase(
     """Return a steady supply: V to neutral, secondary A and power factor (+ lagging, − leading), for all phases or each."""
     volts, amperes, factors = (_three(name, value) for name, value in (("v", v), ("i", i), ("pf", pf)))
     if not all(0.0 < abs(p) <= 1.0 for p in factors):
-        raise SupplyError(f"pf: {pf} is not possible (allowed: −1..1 but 0; + lagging, − leading)")
+        raise SupplyError("pf", f"{pf} is not possible", "−1..1 but 0; + lagging, − leading")
     angles = (0.0, -120.0, 120.0) if sequence == 123 else (0.0, 120.0, -120.0)
     loads = [
         Load(amperes[p], (p,), angle_of(factors[p]), export, dict(i_harmonics or {})) for p in range(3) if amperes[p] != 0.0
@@ -212,5 +212,5 @@ def _three(name: str, value: float | Sequence[float]) -> tuple[float, float, flo
     if isinstance(value, int | float):
         return float(value), float(value), float(value)
     if len(value) != 3:
-        raise SupplyError(f"{name}: {len(value)} values (allowed: one, or one for each phase)")
+        raise SupplyError(name, f"{len(value)} values", "one, or one for each phase")
     return float(value[0]), float(value[1]), float(value[2])

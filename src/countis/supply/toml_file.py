@@ -18,9 +18,9 @@ from countis.supply.network import PHASES, FrontEnd, Harmonics, Load, Network, S
 from countis.supply.profiles import PROFILES, Points
 from countis.supply.source import Supply
 from countis.supply.synthesis import PIECE
-from countis.words.errors import SupplyError
+from countis.words.errors import SupplyError, plain
 from countis.words.settings import CHANNELS
-from countis.words.toml import Reader, Row, number, one_of, plain, short, text, whole
+from countis.words.toml import Reader, Row, number, one_of, short, text, whole
 
 AT_END: Final = ("stop", "loop", "off")
 _RAMP_STEPS: Final = 2000
@@ -332,7 +332,7 @@ def _later_states(reader: Reader, values: list[Any], rate: float, most: int) -> 
         step = event.step(rate)
         times |= {event.at + k * step for k in range(int(event.over / step))} | {event.at + event.over}
         if len(times) > most:
-            raise SupplyError(f"{reader.name}: {len(times)} changes and more (allowed: up to {most})")
+            raise SupplyError(reader.name, f"{len(times)} changes and more", f"up to {most}")
     return [(time, _state_at(reader, events, time, rate)) for time in sorted(times)]
 
 
@@ -343,13 +343,7 @@ def _state_at(reader: Reader, events: list[_Event], time: float, rate: float) ->
         share = event.share(time, rate)
         for path, value in event.set.items():
             _set(reader, event, document, path, value, share)
-    try:
-        return _state(reader, document, rate)
-    except SupplyError as error:
-        if not active:
-            raise
-        told = str(error).split(": ", 1)[1]
-        raise SupplyError(f"{reader.name}:{reader.line_of('event', active[-1].index, 'set')}: event.set: {told}") from None
+    return _state(reader.inside("event", active[-1].index, "set") if active else reader, document, rate)
 
 
 def _set(reader: Reader, event: _Event, document: dict[str, Any], path: str, value: Any, share: float) -> None:

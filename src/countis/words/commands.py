@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import ClassVar
 
+from countis.words.errors import SettingError
 from countis.words.settings import Calibration, Value, setting
 
 
@@ -182,7 +183,14 @@ class Refusal:
     """A command that was not carried out, and none of those beside it."""
 
     reason: Reason
-    text: str
+    where: str
+    wrong: str
+    allowed: str
+
+    @property
+    def error(self) -> SettingError:
+        """What to raise where a refusal is the end of it."""
+        return SettingError(self.where, self.wrong, self.allowed)
 
 
 Apply = Callable[[Sequence[Command], Origin], Refusal | None]  # all of a list or none, as Meter.apply

@@ -16,11 +16,40 @@ CountisError
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from difflib import get_close_matches
+from typing import Self
+
+
+def printable(text: str) -> str:
+    """Return text on one line, `?` for what cannot be printed."""
+    return "".join(ch if ch.isprintable() else "?" for ch in text)
+
+
+def plain(text: str, most: int = 60) -> str:
+    """Return what somebody wrote as printable text of bounded length."""
+    return printable(text if len(text) <= most else f"{text[: most - 1]}…")
 
 
 class CountisError(Exception):
-    """Any error of ours; its text is one line for people."""
+    """Any error of ours; its text is one line for people: `WHERE: what is wrong (allowed: …)`.
+
+    where: an option, a file with its line, a setting, a channel. allowed: what would do instead, "" where nothing would.
+    """
+
+    def __init__(self, where: object, wrong: object, allowed: object = "") -> None:
+        self.where, self.wrong, self.allowed = str(where), str(wrong), str(allowed)
+        super().__init__(where, wrong, allowed)
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        return f"{place}{self.wrong}" + (f" (allowed: {self.allowed})" if self.allowed else "")
+
+    def inside(self, where: object) -> Self:
+        """Return the same error, told from further out: of a file that a key stands in, of a meter that a setting belongs to."""
+        outer = copy(self)
+        outer.where = f"{where}: {self.where}" if self.where else str(where)
+        return outer
 
 
 class SettingError(CountisError, ValueError):
@@ -34,13 +63,9 @@ class UnknownSymbol(CountisError, KeyError):
         names = list(known)
         same = [name for name in names if name.lower() == symbol.lower()]
         near = same or get_close_matches(symbol, names, n=3, cutoff=0.5)
-        self.symbol = symbol
         meant = f", did you mean {', '.join(near)}?" if near else ""
-        self.text = f"{symbol}: unknown symbol{meant} (allowed: see countis map)"
-        super().__init__(self.text)
-
-    def __str__(self) -> str:  # KeyError would print the repr
-        return self.text
+        super().__init__(symbol, f"unknown symbol{meant}", "see countis map")
+        self.symbol = symbol
 
 
 class SupplyError(CountisError, ValueError):
@@ -74,6 +99,6 @@ class BadReply(BusError):
 class Refused(BusError):
     """The device answered with an exception code."""
 
-    def __init__(self, text: str, code: int) -> None:
-        super().__init__(text)
+    def __init__(self, where: object, wrong: object, code: int) -> None:
+        super().__init__(where, wrong)
         self.code = code

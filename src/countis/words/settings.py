@@ -36,10 +36,12 @@ class Calibration:
 
 def _in_range(name: str, values: tuple[float, ...], low: float, high: float) -> None:
     if len(values) != len(CHANNELS):
-        raise SettingError(f"calibration, {name}: {len(values)} values (allowed: {len(CHANNELS)})")
+        raise SettingError(f"calibration, {name}", f"{len(values)} values", str(len(CHANNELS)))
     for channel, value in zip(CHANNELS, values, strict=True):
         if not low <= value <= high:
-            raise SettingError(f"calibration, {name} of {channel}: {value:.6g} is not possible (allowed: {low:g}..{high:g})")
+            raise SettingError(
+                f"calibration, {name} of {channel}", f"{value:.6g} is not possible", f"{low:g}..{high:g}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Setting:
                 return value
         elif isinstance(value, int | str) and not isinstance(value, bool) and value in self.allowed:
             return value
-        raise SettingError(f"{self.symbol}: {value!r} is not possible (allowed: {self.allowed_text()})")
+        raise SettingError(self.symbol, f"{value!r} is not possible", str(self.allowed_text()))
 
     def allowed_text(self) -> str:
         """Say in words what is allowed."""

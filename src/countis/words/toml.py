@@ -9,9 +9,10 @@ import re
 import reprlib
 import tomllib
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any, Final
 
-from countis.words.errors import CountisError, SupplyError
+from countis.words.errors import CountisError, SupplyError, plain, printable
 
 _MANY_PARTS: Final = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){50}""")  # of a dotted key
 _LONG_NUMBER: Final = re.compile(r"\b0[xob][\dA-Fa-f_]{1000}")  # which Python reads, but cannot say
@@ -23,22 +24,23 @@ class Reader:
 
     def __init__(self, text: str, name: str, error: type[CountisError] = SupplyError) -> None:
         self.name, self.lines, self._error = name, text.split("\n"), error
+        self._outer: tuple[int, str] | None = None  # line and key that everything is inside of
         many = _MANY_PARTS.search(text)
         if many is not None:  # which costs time and memory by the square of its length
             line = text.count("\n", 0, many.start()) + 1
-            raise self._error(f"{name}:{line}: nested too deeply (allowed: TOML)")
+            raise self._error(f"{name}:{line}", "nested too deeply", "TOML")
         long = _LONG_NUMBER.search(text)
         if long is not None:
             line = text.count("\n", 0, long.start()) + 1
-            raise self._error(f"{name}:{line}: a number of 1000 digits and more (allowed: TOML)")
+            raise self._error(f"{name}:{line}", "a number of 1000 digits and more", "TOML")
         try:
             self.document: dict[str, Any] = tomllib.loads(text)
         except ValueError as error:  # of TOML, or of a number too long to be one
             found = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", str(error))
             place = found.group(1) if found and found.group(1) else str(len(self.lines))
-            raise self._error(f"{name}:{place}: {plain(str(error).split(' (at')[0], 200)} (allowed: TOML)") from None
+            raise self._error(f"{name}:{place}", plain(str(error).split(" (at")[0], 200), "TOML") from None
         except RecursionError:
-            raise self._error(f"{name}:1: nested too deeply (allowed: TOML)") from None
+            raise self._error(f"{name}:1", "nested too deeply", "TOML") from None
 
     def line_of(self, table: str, index: int, key: str) -> int:
         """Return the line of a key in the n-th table of that name, or of the table itself; 1 where it cannot be told."""
@@ -58,9 +60,16 @@ class Reader:
         return at
 
     def fail(self, table: str, index: int, key: str, wrong: str, allowed: str) -> CountisError:
+        """Return the error of a key: where it stands, what is wrong with it, what is allowed."""
         path = f"{table}.{plain(key)}" if table else plain(key)
-        told = f"{self.name}:{self.line_of(table, index, key)}: {path}: {wrong} (allowed: {allowed})"
-        return self._error("".join(ch if ch.isprintable() else "?" for ch in told))
+        line, outer = self._outer or (self.line_of(table, index, key), "")
+        return self._error(printable(f"{self.name}:{line}: {outer}{path}"), printable(wrong), printable(allowed))
+
+    def inside(self, table: str, index: int, key: str) -> Reader:
+        """Return a reader that tells of whatever is wrong as being inside that key."""
+        inner = copy(self)
+        inner._outer = (self.line_of(table, index, key), f"{table}.{key}: ")
+        return inner
 
     def table(self, values: Any, name: str, index: int, rows: Mapping[str, Row]) -> dict[str, Any]:
         """Check one table against its rows, by key."""
@@ -84,12 +93,6 @@ class Reader:
 def short(value: Any) -> str:
     """Return a value as text of bounded length, on one line."""
     return reprlib.repr(value).replace("\n", " ")
-
-
-def plain(text: str, most: int = 60) -> str:
-    """Return what somebody wrote as text of bounded length on one line."""
-    shown = text if len(text) <= most else f"{text[: most - 1]}…"
-    return "".join(ch if ch.isprintable() else "?" for ch in shown)
 
 
 def number(low: float, high: float) -> Callable[[Any], float]:

@@ -33,10 +33,10 @@ def calibrate(folder: Path, model: Model | None, file: Path, seconds: float) -> 
     Raises MemoryImageError, SupplyError, SettingError; then nothing is kept.
     """
     if not _SECONDS[0] <= seconds <= _SECONDS[1]:
-        raise SettingError(f"--seconds: {seconds:g} is not possible (allowed: {_SECONDS[0]:g}..{_SECONDS[1]:g})")
+        raise SettingError("--seconds", f"{seconds:g} is not possible", f"{_SECONDS[0]:g}..{_SECONDS[1]:g}")
     plan = supply_plan(file)
     if plan.recording is not None or len(plan.states) > 1:
-        raise SettingError(f"{file}: is not steady (allowed: voltages and loads without recording or event)")
+        raise SettingError(file, "is not steady", "voltages and loads without recording or event")
     memory = MemoryFile(folder)
     try:
         meter, _ = meter_of(memory, model, E44)
@@ -44,7 +44,7 @@ def calibrate(folder: Path, model: Model | None, file: Path, seconds: float) -> 
         constants = _find(plan.build(meter.ratio), file, seconds)
         refusal = meter.apply([SetCalibration(constants)])
         if refusal is not None:
-            raise SettingError(refusal.text)
+            raise refusal.error
         errors = [_errors(meter.model, plan.build(meter.ratio), kept, seconds) for kept in (before, constants)]
         memory.create(meter.save())
     finally:
@@ -56,7 +56,7 @@ def calibrate(folder: Path, model: Model | None, file: Path, seconds: float) -> 
 def _find(source: Supply, file: Path, seconds: float) -> Calibration:
     state = source.state
     if any(len(load.profile) > 1 or load.switched for load in state.loads):
-        raise SettingError(f"{file}: its loads vary (allowed: steady ones)")
+        raise SettingError(file, "its loads vary", "steady ones")
     frequency = state.network.frequency
     measured = phasors(source.read(round(seconds * source.rate)), source.rate, frequency)
     return found(measured, at_terminals(state)[0], frequency)

@@ -26,10 +26,10 @@ _CYCLES_PROBED: Final = 10
 def record(supply: Supply, seconds: float, out: Path) -> str:
     """Write what a supply makes; return how it is played back. SupplyError where it cannot be written."""
     if out.suffix.lower() not in _KINDS:
-        raise SupplyError(f"--out {out}: unknown kind of recording (allowed: {', '.join(_KINDS)})")
+        raise SupplyError(f"--out {out}", "unknown kind of recording", ", ".join(_KINDS))
     count = round(seconds * supply.rate) if math.isfinite(seconds) else 0
     if not 2 <= count <= _MOST_SAMPLES:
-        raise SupplyError(f"--seconds {seconds:g}: {count} samples (allowed: 2..{_MOST_SAMPLES})")
+        raise SupplyError(f"--seconds {seconds:g}", f"{count} samples", f"2..{_MOST_SAMPLES}")
     rate, frequency = supply.rate, supply.state.network.frequency
     samples = supply.read(count)
     kind, flags = out.suffix.lower(), ""
@@ -41,7 +41,9 @@ def record(supply: Supply, seconds: float, out: Path) -> str:
         _write(out, write_csv(samples, rate, CHANNELS))
     elif kind == ".wav":
         if not rate.is_integer():
-            raise SupplyError(f"--out {out}: a WAV holds whole rates, not {rate:g} (allowed: another kind, another rate)")
+            raise SupplyError(
+                f"--out {out}", f"a WAV holds whole rates, not {rate:g}", "another kind, another rate"
+            )
         _write(out, write_wav(samples / FULL_SCALE, rate))
         flags = f" --v-scale {FULL_SCALE_V:.9g} --i-scale {FULL_SCALE_I:.9g}"
     else:
@@ -56,7 +58,7 @@ def _write(path: Path, data: bytes) -> None:
         fresh.write_bytes(data)
         fresh.replace(path)
     except OSError as error:
-        raise SupplyError(f"--out {path}: {error.strerror} (allowed: a file that can be written)") from None
+        raise SupplyError(f"--out {path}", str(error.strerror), "a file that can be written") from None
 
 
 def _quoted(name: str) -> str:

@@ -121,7 +121,7 @@ class Pages:
         try:
             text = body.decode()
         except UnicodeDecodeError as error:
-            raise SupplyError(f"supply: byte {error.start} is not UTF-8 (allowed: UTF-8)") from None
+            raise SupplyError("supply", f"byte {error.start} is not UTF-8", "UTF-8") from None
         async with self._wiring:
             if request.headers.get("content-type", "").startswith("application/json"):
                 await asyncio.to_thread(station.wire, _object(text), "page")
@@ -134,10 +134,10 @@ class Pages:
         """Close or break the seal."""
         station, content = self._station(request), _object((await _body(request)).decode("utf-8", "replace"))
         if content.keys() != {"sealed"} or not isinstance(content["sealed"], bool):
-            raise SupplyError('seal: not a seal (allowed: {"sealed": true})')
+            raise SupplyError("seal", "not a seal", '{"sealed": true}')
         refusal = station.seal(content["sealed"])
         if refusal is not None:
-            raise HTTPException(400, refusal.text)
+            raise HTTPException(400, str(refusal.error))
         return JSONResponse({"sealed": content["sealed"]})
 
     async def events(self, request: Request) -> Response:
@@ -150,7 +150,7 @@ class Pages:
         if request.method == "PUT":
             rows = _json((await _body(request)).decode("utf-8", "replace"))
             if not isinstance(rows, list):
-                raise SupplyError("faults: not a list (allowed: a list of faults)")
+                raise SupplyError("faults", "not a list", "a list of faults")
             desk.set_faults(rows)
         return JSONResponse(desk.fault_rows)
 
@@ -216,7 +216,7 @@ async def _body(request: Request) -> bytes:
         async for part in request.stream():
             body += part
             if len(body) > MAX_BODY:
-                raise TooLarge(f"body: longer than {MAX_BODY} bytes")
+                raise TooLarge("body", f"longer than {MAX_BODY} bytes")
     except ClientDisconnect:
         raise HTTPException(400, "body: broken off") from None
     return body
@@ -226,14 +226,14 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise SupplyError("body: not JSON (allowed: JSON)") from None
+        raise SupplyError("body", "not JSON", "JSON") from None
 
 
 def _object(text: str) -> dict[str, Any]:
     """Read a JSON object; SupplyError in one line where it is none."""
     content = _json(text)
     if not isinstance(content, dict):
-        raise SupplyError("body: not an object (allowed: a JSON object)")
+        raise SupplyError("body", "not an object", "a JSON object")
     return content
 
 
@@ -296,7 +296,7 @@ async def serving(
         listener = socket.create_server((host, port), family=family, backlog=128)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise BusError(f"--web {host}:{port}: {reason} (allowed: a free port of this machine, 0 for any, none)") from None
+        raise BusError(f"--web {host}:{port}", reason, "a free port of this machine, 0 for any, none") from None
     config = uvicorn.Config(
         Pages(stations, runner, token).app, log_config=None, access_log=False, lifespan="off", http=_Http,
         ws="websockets-sansio", ws_max_size=MAX_BODY, ws_per_message_deflate=False, ws_ping_interval=_PING_S,

@@ -55,9 +55,9 @@ def _inline(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_inline, value)) + "]"
     if value is None:
-        raise SupplyError(f"{_NAME}: null is no value (allowed: a key left out)")
+        raise SupplyError(_NAME, "null is no value", "a key left out")
     if not isinstance(value, bool | int | float | str):
-        raise SupplyError(f"{_NAME}: {value} is no value of a supply (allowed: numbers, text, true, false)")
+        raise SupplyError(_NAME, f"{value} is no value of a supply", "numbers, text, true, false")
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
@@ -69,7 +69,7 @@ def _written(document: Mapping[str, Any]) -> str:
     except SupplyError:
         raise
     except (ValueError, TypeError, RecursionError):
-        raise SupplyError(f"{_NAME}: not to be written as TOML (allowed: finite numbers, text, lists, tables)") from None
+        raise SupplyError(_NAME, "not to be written as TOML", "finite numbers, text, lists, tables") from None
     return text
 
 
@@ -197,7 +197,7 @@ class Station:
 
     def _wire(self, document: dict[str, Any], plan: SupplyPlan, name: str) -> None:
         if plan.recording is not None:
-            raise SupplyError("recording: not from a page (allowed: voltages and loads; countis run --recording)")
+            raise SupplyError("recording", "not from a page", "voltages and loads; countis run --recording")
         with self.feeder.lock:
             ratio, midnight = self.meter.ratio, self.meter.clock % 86400
         self.feeder.change(plan.build(ratio, midnight))

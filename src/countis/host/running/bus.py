@@ -36,7 +36,6 @@ from countis.serve.trace_file import hub_of, open_trace
 from countis.site.line import parse_endpoint
 from countis.site.site_file import LinePlan, MeterPlan, read_site
 from countis.words.commands import SetDiagnostics, SetSetting, SetTariffInput
-from countis.words.errors import SettingError
 from countis.words.settings import Value
 
 _FILES_EACH: Final = 3  # a memory, its owner, and one to spare
@@ -80,7 +79,7 @@ def _open_meter(options: Options, line: LinePlan, plan: MeterPlan, stack: contex
     if meter.state.lost:
         changed = [f"{plan.name}: nothing, {note}" for note in damage(meter)]
     elif (refusal := meter.apply([SetSetting(symbol, value) for symbol, value in wanted.items()])) is not None:
-        raise SettingError(f"{plan.name}: {refusal.text}")
+        raise refusal.error.inside(plan.name)
     meter.apply([SetDiagnostics(options.diagnostics)])
     supply = options.site.parent / plan.supply if plan.supply is not None else None
     seed = plan.seed if plan.seed is not None else plan.address

@@ -74,7 +74,7 @@ class Desk:
     def set_faults(self, rows: Sequence[Any]) -> None:
         """Let other faults hold from now on; SettingError says what is allowed."""
         if len(rows) > _MOST_FAULTS:
-            raise SettingError(f"faults: {len(rows)} (allowed: up to {_MOST_FAULTS})")
+            raise SettingError("faults", str(len(rows)), f"up to {_MOST_FAULTS}")
         now = self.feeder.line_now
         found = tuple(read_fault(row if isinstance(row, dict) else {}, now) for row in rows)
         with self.lock:

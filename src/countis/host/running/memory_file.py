@@ -32,7 +32,7 @@ class MemoryFile:
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             self._owner = os.open(folder / "owner", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise MemoryImageError(f"{folder}: {error.strerror} (allowed: a folder that can be written)") from None
+            raise MemoryImageError(folder, str(error.strerror), "a folder that can be written") from None
         try:
             fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._owner, 0)
@@ -40,10 +40,10 @@ class MemoryFile:
         except BlockingIOError:
             pid = os.read(self._owner, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(self._owner)
-            raise MemoryImageError(f"{folder}: in use by process {pid} (allowed: one owner, or another --data)") from None
+            raise MemoryImageError(folder, f"in use by process {pid}", "one owner, or another --data") from None
         except OSError as error:
             os.close(self._owner)
-            raise MemoryImageError(f"{folder}: {error.strerror} (allowed: a disk that takes writes)") from None
+            raise MemoryImageError(folder, str(error.strerror), "a disk that takes writes") from None
 
     def read(self) -> bytes | None:
         """Return the image, None where there is none yet."""
@@ -52,7 +52,7 @@ class MemoryFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise MemoryImageError(f"{self.path}: {error.strerror} (allowed: a file that can be read)") from None
+            raise MemoryImageError(self.path, str(error.strerror), "a file that can be read") from None
 
     def age_ns(self) -> int:
         """Return how long ago the memory was last written."""
@@ -71,7 +71,7 @@ class MemoryFile:
             os.fsync(directory)
             os.close(directory)
         except OSError as error:
-            raise MemoryImageError(f"{self.path}: {error.strerror} (allowed: a folder that can be written)") from None
+            raise MemoryImageError(self.path, str(error.strerror), "a folder that can be written") from None
 
     def write(self, writes: list[Write], *, sync: bool = True) -> None:
         """Carry out writes in order, and sync them; MemoryImageError if the disk does not take them."""
@@ -83,7 +83,7 @@ class MemoryFile:
                 while done < len(data):
                     done += os.pwrite(self._file, data[done:], offset + done)
         except OSError as error:
-            raise MemoryImageError(f"{self.path}: {error.strerror} (allowed: a disk that takes writes)") from None
+            raise MemoryImageError(self.path, str(error.strerror), "a disk that takes writes") from None
         if sync:
             self.sync()
 
@@ -93,12 +93,14 @@ class MemoryFile:
             if self._file is not None:
                 os.fdatasync(self._file)
         except OSError as error:
-            raise MemoryImageError(f"{self.path}: {error.strerror} (allowed: a disk that takes writes)") from None
+            raise MemoryImageError(self.path, str(error.strerror), "a disk that takes writes") from None
 
     def sync_with_others(self) -> None:
         """Sync everything on the disk of this memory: one call for the memories of many meters (syncfs)."""
         if self._file is not None and _LIBC.syncfs(self._file) != 0:
-            raise MemoryImageError(f"{self.path}: {os.strerror(ctypes.get_errno())} (allowed: a disk that takes writes)")
+            raise MemoryImageError(
+                self.path, str(os.strerror(ctypes.get_errno())), "a disk that takes writes"
+            )
 
     def close(self) -> None:
         """Let go of the memory; MemoryImageError if the disk tells only now that it did not take it."""
@@ -107,7 +109,7 @@ class MemoryFile:
             if file is not None:
                 os.close(file)
         except OSError as error:
-            raise MemoryImageError(f"{self.path}: {error.strerror} (allowed: a disk that takes writes)") from None
+            raise MemoryImageError(self.path, str(error.strerror), "a disk that takes writes") from None
         finally:
             os.close(self._owner)
 

@@ -93,9 +93,11 @@ def meter_of(memory: MemoryFile, model: Model | None, default: Model) -> tuple[M
     try:
         meter = Meter.load(image, firmware=installed(), model=model or default, line_clock=line_ns)
     except MemoryImageError as error:
-        raise MemoryImageError(f"{memory.path}: {error}") from None
+        raise error.inside(memory.path) from None
     if model is not None and meter.model is not model:
-        raise MemoryImageError(f"{memory.path}: belongs to an {meter.model.name} (allowed: its model, or another --data)")
+        raise MemoryImageError(
+            memory.path, f"belongs to an {meter.model.name}", "its model, or another --data"
+        )
     meter.advance(memory.age_ns())  # the power was off, the clock went on (decision 55)
     meter.apply([Note(EventKind.POWER, "start")], Origin.METER)
     return meter, True
@@ -126,7 +128,7 @@ def open_meter(options: Options, memory: MemoryFile, default: Model) -> tuple[Me
     if not meter.state.lost:  # it takes no command; what is asked for may be what was lost
         refusal = meter.apply([SetSetting(symbol, value) for symbol, value in options.settings.items()])
         if refusal is not None:
-            raise SettingError(refusal.text)
+            raise refusal.error
     source = open_source(options.supply, options.recording, meter.ratio, meter.clock % 86400, options.raw)
     meter.set_rate(source.rate)
     meter.apply([SetTariffInput(source.tariff_volts)])
@@ -147,7 +149,7 @@ def write_ready(path: Path, content: dict[str, object] | None) -> None:
             fresh.write_text(json.dumps(content) + "\n")
             os.replace(fresh, path)
     except OSError as error:
-        raise SettingError(f"--ready-file {path}: {error.strerror} (allowed: a file that can be written)") from None
+        raise SettingError(f"--ready-file {path}", str(error.strerror), "a file that can be written") from None
 
 
 async def serve(options: Options, default: Model, out: TextIO | None) -> int:
@@ -219,9 +221,11 @@ async def open_web(stack: contextlib.AsyncExitStack, at: tuple[str, int] | None,
         return None
     host, port = at
     if token == "":
-        raise SettingError("--token: empty (allowed: a secret, or no --token on loopback)")
+        raise SettingError("--token", "empty", "a secret, or no --token on loopback")
     if token is None and not is_local(host):
-        raise SettingError(f"--web {host}:{port}: reached from elsewhere (allowed: 127.0.0.1, localhost, or with --token)")
+        raise SettingError(
+            f"--web {host}:{port}", "reached from elsewhere", "127.0.0.1, localhost, or with --token"
+        )
     return await stack.enter_async_context(serving(stations, runner, host, port, token))
 
 

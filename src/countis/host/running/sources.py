@@ -36,7 +36,9 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except (OSError, ValueError) as error:
-        raise SupplyError(f"{path}: {getattr(error, 'strerror', None) or error} (allowed: a file that can be read)") from None
+        raise SupplyError(
+            path, str(getattr(error, 'strerror', None) or error), "a file that can be read"
+        ) from None
 
 
 def read_text(path: Path) -> str:
@@ -44,7 +46,7 @@ def read_text(path: Path) -> str:
     try:
         return read_file(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SupplyError(f"{path}: byte {error.start} is not UTF-8 (allowed: UTF-8 text)") from None
+        raise SupplyError(path, f"byte {error.start} is not UTF-8", "UTF-8 text") from None
 
 
 def _supply_text(path: Path | None) -> str:
@@ -74,7 +76,7 @@ class Raw:
 
     def __post_init__(self) -> None:
         if self.form not in RAW_FORMATS:
-            raise SupplyError(f"--format: {self.form!r} is not possible (allowed: {', '.join(RAW_FORMATS)})")
+            raise SupplyError("--format", f"{self.form!r} is not possible", ", ".join(RAW_FORMATS))
 
 
 def read_recording(path: Path, raw: Raw) -> Recorded:
@@ -94,7 +96,7 @@ def read_recording(path: Path, raw: Raw) -> Recorded:
         return read_csv(read_text(path), raw.rate, name)
     if kind == "raw" or kind in RAW_FORMATS:
         return read_raw(read_file(path), raw.rate, raw.form if kind == "raw" else kind, name)
-    raise SupplyError(f"{path}: unknown kind of recording (allowed: {_ALLOWED})")
+    raise SupplyError(path, "unknown kind of recording", str(_ALLOWED))
 
 
 def recording(plan: RecordingPlan, beside: Path, raw: Raw, tariff_volts: float = 0.0) -> Source:
@@ -109,7 +111,7 @@ def _pull(count: int) -> bytes:
     try:
         return os.read(0, count)
     except OSError as error:
-        raise SupplyError(f"standard input: {error.strerror} (allowed: raw samples or a WAV)") from None
+        raise SupplyError("standard input", str(error.strerror), "raw samples or a WAV") from None
 
 
 def open_source(supply: Path | None, recorded: str | None, ratio: float, midnight: float, raw: Raw,

@@ -74,10 +74,10 @@ class Server:
                 meters = json.loads(body) if status == 200 else None
                 return [int(meter["address"]) for meter in meters]  # type: ignore[union-attr]
         except (HTTPException, json.JSONDecodeError, TypeError, KeyError, RecursionError):
-            raise BadReply(f"{self.url}: no countis answers there (allowed: where a countis run shows its page)") from None
+            raise BadReply(self.url, "no countis answers there", "where a countis run shows its page") from None
         except (OSError, ValueError) as error:
-            raise BusError(f"{self.url}: {_reason(error)} (allowed: where a countis run shows its page)") from None
-        raise BusError(f"{self.url}: token missing or wrong (allowed: --token T, as countis run has it)")
+            raise BusError(self.url, str(_reason(error)), "where a countis run shows its page") from None
+        raise BusError(self.url, "token missing or wrong", "--token T, as countis run has it")
 
     def _get(self, path: str) -> tuple[int, bytes]:
         """Return status and body; no proxy is asked and no redirection followed, so that the token goes nowhere else."""
@@ -102,7 +102,7 @@ def server(url: str, token: str | None) -> Server:
     except ValueError:
         fine = False
     if not fine:
-        raise BusError(f"{url!r}: no address of a page (allowed: http://HOST:PORT)")
+        raise BusError(f"{url!r}", "no address of a page", "http://HOST:PORT")
     return Server(url.rstrip("/"), token)
 
 
@@ -221,7 +221,7 @@ class Terminal(App[None]):
                     self._take(json.loads(message))
                 return self._line.close_reason or "the server has gone"
         except BusError as error:
-            return str(error).removeprefix(f"{self.server.url}: ").partition(" (allowed")[0]
+            return error.wrong
         except InvalidStatus as error:
             return error.response.body.decode("utf-8", "replace").strip()
         except (OSError, WebSocketException, ValueError, KeyError, TypeError) as error:
@@ -346,7 +346,7 @@ def chosen(server: Server, addresses: list[int], wanted: int | None) -> int:
     """Return the address of the meter that is wanted, or of the first; BusError where it is not there."""
     there = ", ".join(map(str, addresses)) or "none"
     if not addresses or (wanted is not None and wanted not in addresses):
-        raise BusError(f"{server.url}: no meter at address {wanted} (allowed: {there})")
+        raise BusError(server.url, f"no meter at address {wanted}", str(there))
     return addresses[0] if wanted is None else wanted
 
 
@@ -355,6 +355,6 @@ def run(url: str, address: int | None, token: str | None) -> int:
     at = server(url, token)
     terminal = Terminal(at, chosen(at, at.addresses(), address))
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
-        raise BusError("panel: no terminal here (allowed: a terminal of 80 columns and 24 lines or more)")
+        raise BusError("panel", "no terminal here", "a terminal of 80 columns and 24 lines or more")
     terminal.run()
     return terminal.return_code or 0

@@ -29,7 +29,7 @@ from countis.meter.memory import event_log
 from countis.meter.memory.event_log import TEXT, Entry, EventLog
 from countis.models import E44, MODELS, Model
 from countis.words.commands import EventKind, Origin
-from countis.words.errors import CountisError, MemoryImageError
+from countis.words.errors import CountisError, MemoryImageError, printable
 from countis.words.settings import FACTORY, Calibration, Value, setting
 
 VERSION: Final = 2  # of the layout; a higher one is refused, a lower one is read and written anew
@@ -83,7 +83,7 @@ def page_write(page: Page, sequence: int, payload: bytes) -> Write:
     head = _HEAD.pack(_MAGIC, VERSION, page, sequence, len(payload))
     body = (head + payload).ljust(PAGE - _CRC.size, b"\0")
     if len(body) + _CRC.size != PAGE:
-        raise MemoryImageError(f"page {page.name}: {len(payload)} bytes do not fit")
+        raise MemoryImageError(f"page {page.name}", f"{len(payload)} bytes do not fit")
     return (page * 2 + sequence % 2) * PAGE, body + _CRC.pack(crc32(body))
 
 
@@ -142,7 +142,7 @@ def _read_copy(data: bytes, page: Page) -> tuple[int, bytes] | None:
     if magic != _MAGIC or crc32(data[: -_CRC.size]) != _CRC.unpack(data[-_CRC.size :])[0]:
         return None
     if version > VERSION:
-        raise MemoryImageError(f"memory of version {version} (allowed: up to {VERSION})")
+        raise MemoryImageError("", f"memory of version {version}", f"up to {VERSION}")
     if kind != page or length > PAGE - _HEAD.size - _CRC.size:
         return None
     return sequence, data[_HEAD.size : _HEAD.size + length]
@@ -166,17 +166,17 @@ def _read_settings(payload: bytes) -> tuple[Model, dict[str, Value], Calibration
         constants = {name: tuple(map(float, values)) for name, values in stored["calibration"].items()}
         return MODELS[stored["model"]], settings, Calibration(**constants).checked()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, CountisError) as error:
-        told = "".join(ch if ch.isprintable() else "?" for ch in str(error)[:200])
-        raise MemoryImageError(f"settings page: {told}") from None
+        told = printable(str(error)[:200])
+        raise MemoryImageError("settings page", told) from None
 
 
 def _read_row(payload: bytes, version: int) -> Ints:
     if len(payload) != _ROWS[version] * 8:
-        raise MemoryImageError(f"hot page of {len(payload)} bytes (allowed: {_ROWS[version] * 8})")
+        raise MemoryImageError("", f"hot page of {len(payload)} bytes", str(_ROWS[version] * 8))
     row = registers.new_row()
     row[: _ROWS[version]] = np.frombuffer(payload, "<i8")
     if not registers.possible(row):
-        raise MemoryImageError("hot page: holds what no meter counts (allowed: what this program wrote)")
+        raise MemoryImageError("hot page", "holds what no meter counts", "what this program wrote")
     return row
 
 
@@ -222,11 +222,11 @@ def read(data: bytes, model: Model = E44) -> Contents:
     if version is None:
         if len(data) >= PAGE:
             _read_copy(data[:PAGE], Page.HOT)  # a newer one may have another size
-        raise MemoryImageError(f"not a memory of this meter: {len(data)} bytes (allowed: {IMAGE_SIZE})")
+        raise MemoryImageError("not a memory of this meter", f"{len(data)} bytes", str(IMAGE_SIZE))
     pages = {page: _read_page(data, page) for page in Page}
     hot, stored = pages[Page.HOT], pages[Page.SETTINGS]
     if hot is None and stored is None:
-        raise MemoryImageError("not a memory of this meter: no page of it is whole")
+        raise MemoryImageError("not a memory of this meter", "no page of it is whole")
     row = _read_row(hot[1], version) if hot is not None else registers.new_row()
     if stored is not None and stored[0] < row[registers.Layout.settings_page]:
         stored = pages[Page.SETTINGS] = None  # the newest copy is damaged, and the one before is not what was in force

@@ -54,7 +54,7 @@ def phasors(samples: Floats, rate: float, frequency: float) -> Phasors:
     """Return the peak phasors [6] of the fundamental in samples [n, 6], as cosines at sample 0. SettingError if too short."""
     n = len(samples)
     if n * frequency < _CYCLES * rate:
-        raise SettingError(f"samples: {n} are too few to calibrate with (allowed: {_CYCLES:g} cycles and more)")
+        raise SettingError("samples", f"{n} are too few to calibrate with", f"{_CYCLES:g} cycles and more")
     k = np.arange(n)
     window = 1.0 - np.cos(2.0 * np.pi * (k + 0.5) / n)
     out: Phasors = 2.0 / window.sum() * (window * np.exp(-2j * np.pi * frequency / rate * k)) @ samples
@@ -67,7 +67,7 @@ def found(measured: Phasors, true: Phasors, frequency: float) -> Calibration:
         weak = np.abs(true[kind]) <= _SEEN * np.abs(true[kind]).max(initial=_SEEN)
         if weak.any():
             name = CHANNELS[kind][int(np.flatnonzero(weak)[0])]
-            raise SettingError(f"{name}: the reference has no signal there (allowed: all voltages and currents)")
+            raise SettingError(name, "the reference has no signal there", "all voltages and currents")
     turned = true / measured
     turned /= (turned / np.abs(turned)).sum()  # the common part may be any angle
     lag = np.angle(turned)

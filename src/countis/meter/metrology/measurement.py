@@ -221,7 +221,7 @@ class Metrology:
             return block
         if not np.isfinite(block).all():
             bad = int(np.argwhere(~np.isfinite(block))[0][0])
-            raise SupplyError(f"samples: sample {bad} is not a number (allowed: finite volts and amperes)")
+            raise SupplyError("samples", f"sample {bad} is not a number", "finite volts and amperes")
         limit = np.repeat(peaks, 3)
         return np.clip(block, -limit, limit)
 

@@ -79,7 +79,7 @@ class Line:
         for trouble in troubles:
             for name in ("noise", "lost", "doubled"):
                 if not 0.0 <= getattr(trouble, name) <= 1.0:
-                    raise SettingError(f"{name}: {getattr(trouble, name):g} is not possible (allowed: 0..1)")
+                    raise SettingError(name, f"{getattr(trouble, name):g} is not possible", "0..1")
         self.baud, self.bits, self.parity, self.seed = baud, bits, parity, seed
         self.cable, self.troubles = cable or Cable(), troubles
         self._said: list[_Said] = []

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from countis.modbus import pdu, rtu
 from countis.modbus.line.chance import chance
 from countis.words.clock import SECOND
-from countis.words.errors import SettingError
+from countis.words.errors import SettingError, printable
 
 BUSY: Final = 6  # exception "server device busy"
 FOREVER: Final = 1 << 62
@@ -75,16 +75,16 @@ def read_fault(row: Mapping[str, Any], now: int = 0) -> Fault:
     """Read one fault of a TOML or JSON table; `at` counts from `now`. SettingError says what is allowed."""
     unknown = [key for key in row if key not in _KEYS]
     if unknown:
-        key = "".join(ch if ch.isprintable() else "?" for ch in str(unknown[0])[:40])
-        raise SettingError(f"fault.{key}: unknown key (allowed: {', '.join(_KEYS)})")
+        key = printable(str(unknown[0])[:40])
+        raise SettingError(f"fault.{key}", "unknown key", ", ".join(_KEYS))
     kind = next((kind for kind in Kind if kind.value == row.get("kind")), None)  # which may be a list or a table
     if kind is None:
         allowed = ", ".join(kind.value for kind in Kind)
-        raise SettingError(f"fault.kind: {reprlib.repr(row.get('kind'))} is not possible (allowed: {allowed})")
+        raise SettingError("fault.kind", f"{reprlib.repr(row.get('kind'))} is not possible", str(allowed))
     name, default, low, high = AMOUNTS.get(kind, ("", 0.0, 0.0, 0.0))
     for key in dict.fromkeys(other for other, *_ in AMOUNTS.values()):
         if key in row and key != name:
-            raise SettingError(f"fault.{key}: not of {kind.value} (allowed: {name or 'no amount'})")
+            raise SettingError(f"fault.{key}", f"not of {kind.value}", str(name or 'no amount'))
     at, length = _number(row, "at", 0.0, 0.0, 1e9), _number(row, "for", 1e9, 0.0, 1e9)
     amount = _number(row, name, default, low, high) if name else 0.0
     start = now + round(at * SECOND)
@@ -109,7 +109,7 @@ def fault_row(fault: Fault, now: int) -> dict[str, Any]:
 def _number(row: Mapping[str, Any], key: str, default: float, low: float, high: float) -> float:
     value = row.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise SettingError(f"fault.{key}: {reprlib.repr(value)} is not possible (allowed: {low:g}..{high:g})")
+        raise SettingError(f"fault.{key}", f"{reprlib.repr(value)} is not possible", f"{low:g}..{high:g}")
     return float(value)
 
 

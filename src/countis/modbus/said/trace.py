@@ -151,9 +151,9 @@ def _said(data: bytes) -> Iterator[Said]:
                 raise ValueError
             time_us = int(np.datetime64(found[1], "us").astype(np.int64))
         except ValueError:
-            raise TraceError(f"line {number}: {line[:60]!r} is no frame (allowed: {_ALLOWED})") from None
+            raise TraceError(f"line {number}", f"{line[:60]!r} is no frame", str(_ALLOWED)) from None
         if time_us < 0:
-            raise TraceError(f"line {number}: {found[1]} (allowed: from 1970 on)")
+            raise TraceError(f"line {number}", str(found[1]), "from 1970 on")
         yield Said(time_us, Port(found[2]), Direction(found[3]), bytes.fromhex(found[4]))
 
 
@@ -229,7 +229,7 @@ def _blocks(data: bytes) -> Iterator[tuple[int, str, int, bytes]]:
         order = _order(data, at, order) if left >= 12 else order
         kind, length = struct.unpack_from(f"{order}II", data, at) if left >= 12 else (0, 0)
         if length < 12 or length % 4 or length > left or data[at + 4 : at + 8] != data[at + length - 4 : at + length]:
-            raise TraceError(f"offset {at}: no whole block (allowed: a pcapng file)")
+            raise TraceError(f"offset {at}", "no whole block", "a pcapng file")
         yield at, order, kind, data[at + 8 : at + length - 4]
         at += length
 
@@ -253,16 +253,16 @@ def _frames(data: bytes) -> Iterator[Said]:
         try:
             if kind == _SECTION:
                 if struct.unpack_from(f"{order}IH", body) != (_MAGIC, 1):
-                    raise ValueError("another version (allowed: 1)")
+                    raise TraceError("", "another version", "1")
                 interfaces = []
             elif kind == _INTERFACE:
                 interfaces.append(_interface(body, order))
             elif kind == _PACKET:
                 yield _frame(body, order, interfaces)
         except (struct.error, IndexError):
-            raise TraceError(f"offset {at}: a block too short (allowed: a pcapng file)") from None
-        except ValueError as error:
-            raise TraceError(f"offset {at}: {error}") from None
+            raise TraceError(f"offset {at}", "a block too short", "a pcapng file") from None
+        except TraceError as error:
+            raise error.inside(f"offset {at}") from None
 
 
 def _interface(body: bytes, order: str) -> _Interface:
@@ -279,18 +279,18 @@ def _frame(body: bytes, order: str, interfaces: list[_Interface]) -> Said:
     number, high, low, kept, length = struct.unpack_from(f"{order}IIIII", body)
     link, port, per_second = interfaces[number] if number < len(interfaces) else _Interface(0, None, 1)
     if link != UPPER_PDU or port is None:
-        raise ValueError(f"not of ours (allowed: link type {UPPER_PDU}, interfaces {' and '.join(p.value for p in Port)})")
+        raise TraceError("", "not of ours", f"link type {UPPER_PDU}, interfaces {' and '.join(p.value for p in Port)}")
     if kept != length or 20 + kept > len(body):
-        raise ValueError(f"{kept} of {length} bytes (allowed: all)")
+        raise TraceError("", f"{kept} of {length} bytes", "all")
     data = body[20 : 20 + kept]
     flags = int.from_bytes(_options(body[20 + kept + -kept % 4 :], order).get(_FLAGS, b""), "big" if order == ">" else "little")
     way = next((direction for direction, bits in _WAY.items() if bits == flags & 3), None)
     frame = _untagged(data)
     if way is None or not frame:
-        raise ValueError("no direction, or no bytes (allowed: both)")
+        raise TraceError("", "no direction, or no bytes", "both")
     time_us = (high << 32 | low) * 1_000_000 // per_second
     if time_us >= LAST_US:
-        raise ValueError("a time beyond the year 9999 (allowed: before)")
+        raise TraceError("", "a time beyond the year 9999", "before")
     return Said(time_us, port, way, frame)
 
 
@@ -305,5 +305,5 @@ def _untagged(data: bytes) -> bytes:
         if code == 0:
             break
     if named != _DISSECTS:
-        raise ValueError(f"a frame of {named[:40].decode('ascii', 'replace')!r} (allowed: {_DISSECTS.decode()!r})")
+        raise TraceError("", f"a frame of {named[:40].decode('ascii', 'replace')!r}", f"{_DISSECTS.decode()!r}")
     return data[at:]

@@ -19,6 +19,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from countis.words.errors import printable
+
 COOKIE: Final = "countis_token"
 MAX_BODY: Final = 65_536
 CHANGES_PER_SECOND: Final = 20
@@ -151,5 +153,5 @@ def matches(token: str | None, given: str) -> bool:
 
 def line(text: str, status: int) -> Response:
     """Return a refusal: one line of text."""
-    told = "".join(ch if ch.isprintable() else "?" for ch in " ".join(text.split())[:_LONGEST])
+    told = printable(" ".join(text.split())[:_LONGEST])
     return PlainTextResponse(told + "\n", status, headers=_HEADERS)

@@ -12,8 +12,8 @@ import numpy as np
 from comtrade import Cfg, Comtrade
 
 from countis.supply.recorded.formats import Channel, Recorded, Samples
-from countis.words.errors import SupplyError
-from countis.words.toml import plain, short
+from countis.words.errors import SupplyError, plain
+from countis.words.toml import short
 
 _UNITS: Final = {"V": ("V", 1.0), "KV": ("V", 1e3), "MV": ("V", 1e-3), "A": ("A", 1.0), "KA": ("A", 1e3), "MA": ("A", 1e-3)}
 _PHASES: Final = {"A": "A", "B": "B", "C": "C", "L1": "A", "L2": "B", "L3": "C", "R": "A", "S": "B", "T": "C", "1": "A",
@@ -38,9 +38,9 @@ def read_comtrade(cfg: str, dat: bytes, name: str) -> Recorded:
         raise
     except Exception as error:  # the library raises whatever the broken file provokes
         told = " ".join(str(error).split()) or type(error).__name__
-        raise SupplyError(f"{name}: {plain(told, 120)} (allowed: {_ALLOWED})") from None
+        raise SupplyError(name, str(plain(told, 120)), str(_ALLOWED)) from None
     if data.ndim != 2 or len(data) < 2:
-        raise SupplyError(f"{name}: {len(times)} samples (allowed: two and more, with analog channels)")
+        raise SupplyError(name, f"{len(times)} samples", "two and more, with analog channels")
     with np.errstate(over="ignore", invalid="ignore"):  # what is no number is found by whoever chooses its channel
         return _on_the_secondary(head, record, data, times, name)
 
@@ -65,30 +65,32 @@ def _check_counts(cfg: str, name: str) -> None:
     analog, status = (int(cell[:-1]) if cell else 0 for cell in (*cells[1:3], "", "")[:2])
     if max(analog, status) > _MOST_CHANNELS:
         told = f"{short(analog)} analog, {short(status)} status channels"
-        raise SupplyError(f"{name}: {told} (allowed: 1..{_MOST_CHANNELS})")
+        raise SupplyError(name, told, f"1..{_MOST_CHANNELS}")
 
 
 def _check_size(head: Cfg, dat: bytes, name: str) -> None:
     """Compare the samples that are claimed with the bytes that are there."""
     if head.analog_count < 1 or head.status_count < 0:
         told = f"{head.analog_count} analog, {head.status_count} status channels"
-        raise SupplyError(f"{name}: {told} (allowed: 1..{_MOST_CHANNELS})")
+        raise SupplyError(name, told, f"1..{_MOST_CHANNELS}")
     if len(head.sample_rates) != 1:  # the library looks through all of them for each sample
         told = f"{len(head.sample_rates)} sample rates"
-        raise SupplyError(f"{name}: {told} (allowed: one rate, or even time stamps)")
+        raise SupplyError(name, told, "one rate, or even time stamps")
     claimed = int(head.sample_rates[0][1])
     form = head.ft.upper()
     if form not in (*_WIDTHS, "ASCII"):
-        raise SupplyError(f"{name}: data file of type {short(head.ft)} (allowed: ASCII, {', '.join(_WIDTHS)})")
+        raise SupplyError(name, f"data file of type {short(head.ft)}", f"ASCII, {', '.join(_WIDTHS)}")
     if form in _WIDTHS:
         size = 8 + _WIDTHS[form] * head.analog_count + 2 * -(-head.status_count // 16)
         there, rest = divmod(len(dat), size)
     else:
         there, rest = len([line for line in dat.splitlines() if line.strip(b" \x1a")]), 0
         if dat.count(b",") < there * (1 + head.analog_count + head.status_count):
-            raise SupplyError(f"{name}: lines with too few values (allowed: number, time and all channels)")
+            raise SupplyError(name, "lines with too few values", "number, time and all channels")
     if claimed < 1 or there != claimed or rest:
-        raise SupplyError(f"{name}: {there} samples are there, {short(claimed)} are announced (allowed: a whole recording)")
+        raise SupplyError(
+            name, f"{there} samples are there, {short(claimed)} are announced", "a whole recording"
+        )
 
 
 def _rate(head: Cfg, times: Samples, name: str) -> float:
@@ -100,7 +102,7 @@ def _rate(head: Cfg, times: Samples, name: str) -> float:
         if mean > 0.0 and bool((np.abs(steps - mean) < 0.5 * mean).all()):
             return round(1.0 / mean, 3)
     if not rate > 0.0:
-        raise SupplyError(f"{name}: sample rate {rate:g} (allowed: one rate, or even time stamps)")
+        raise SupplyError(name, f"sample rate {rate:g}", "one rate, or even time stamps")
     return rate
 
 

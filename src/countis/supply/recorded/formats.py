@@ -47,7 +47,7 @@ class Recorded:
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.rate <= _HIGHEST_RATE:
-            raise SupplyError(f"{self.kind}: {self.rate:g} samples per second (allowed: 1..{_HIGHEST_RATE:g})")
+            raise SupplyError(self.kind, f"{self.rate:g} samples per second", f"1..{_HIGHEST_RATE:g}")
 
 
 def decode(data: bytes, form: str) -> Samples:
@@ -66,7 +66,9 @@ def read_raw(data: bytes, rate: float, form: str, name: str) -> Recorded:
     """Read interleaved V1 V2 V3 I1 I2 I3."""
     size = 6 * RAW_FORMATS[form]
     if not data or len(data) % size:
-        raise SupplyError(f"{name}: {len(data)} bytes (allowed: {size} bytes a sample, {form} V1 V2 V3 I1 I2 I3)")
+        raise SupplyError(
+            name, f"{len(data)} bytes", f"{size} bytes a sample, {form} V1 V2 V3 I1 I2 I3"
+        )
     channels = tuple(Channel(symbol, unit) for symbol, unit in zip(CHANNELS, "VVVAAA", strict=True))
     return Recorded(f"raw {form}", rate, channels, decode(data, form).reshape(-1, 6))
 
@@ -85,13 +87,13 @@ class WavHead:
 def wav_head(data: bytes, name: str) -> WavHead | None:
     """Read the head of a WAV from its first bytes; None while they do not reach the samples."""
     if data[:4] != b"RIFF" or data[8:12] not in (b"WAVE", b""):
-        raise SupplyError(f"{name}: not a WAV (allowed: RIFF WAVE)")
+        raise SupplyError(name, "not a WAV", "RIFF WAVE")
     at, form = 12, None
     while len(data) >= at + 8:
         chunk, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         if chunk == b"data":
             if form is None:
-                raise SupplyError(f"{name}: samples before their format (allowed: a fmt chunk first)")
+                raise SupplyError(name, "samples before their format", "a fmt chunk first")
             return WavHead(*form, start=at + 8, claimed=size)
         if chunk == b"fmt ":
             if len(data) < at + 8 + min(size, 40):
@@ -103,15 +105,17 @@ def wav_head(data: bytes, name: str) -> WavHead | None:
 
 def _wav_format(chunk: bytes, name: str) -> tuple[str, int, float]:
     if len(chunk) < 16:
-        raise SupplyError(f"{name}: a format chunk of {len(chunk)} bytes (allowed: 16 and more)")
+        raise SupplyError(name, f"a format chunk of {len(chunk)} bytes", "16 and more")
     code, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", chunk)
     if code == _WAV_EXTENSIBLE and len(chunk) >= 26:
         code = int.from_bytes(chunk[24:26], "little")
     form = _WAV_FORMATS.get((code, bits))
     if form is None:
-        raise SupplyError(f"{name}: WAV format {code} with {bits} bits (allowed: PCM of 16, 24, 32 bits, float of 32, 64)")
+        raise SupplyError(
+            name, f"WAV format {code} with {bits} bits", "PCM of 16, 24, 32 bits, float of 32, 64"
+        )
     if not 1 <= channels <= _MOST_CHANNELS:
-        raise SupplyError(f"{name}: {channels} channels (allowed: 1..{_MOST_CHANNELS})")
+        raise SupplyError(name, f"{channels} channels", f"1..{_MOST_CHANNELS}")
     return form, channels, float(rate)
 
 
@@ -119,11 +123,13 @@ def read_wav(data: bytes, name: str) -> Recorded:
     """Read a WAV; its channels are named by their number, from 1 on."""
     head = wav_head(data, name)
     if head is None:
-        raise SupplyError(f"{name}: ends before its samples (allowed: a whole WAV)")
+        raise SupplyError(name, "ends before its samples", "a whole WAV")
     size = head.channels * RAW_FORMATS[head.form]
     there = len(data) - head.start
     if head.claimed > there or head.claimed % size or head.claimed == 0:
-        raise SupplyError(f"{name}: {there} bytes of samples where {head.claimed} are announced (allowed: a whole WAV)")
+        raise SupplyError(
+            name, f"{there} bytes of samples where {head.claimed} are announced", "a whole WAV"
+        )
     block = decode(data[head.start : head.start + head.claimed], head.form)
     channels = tuple(Channel(str(k + 1)) for k in range(head.channels))
     return Recorded(f"WAV {head.form}", head.rate, channels, block.reshape(-1, head.channels))
@@ -143,22 +149,22 @@ def read_csv(text: str, rate: float, name: str) -> Recorded:
     """Read a CSV with a head of names; a column t or time (s) gives the rate, else it is the one given."""
     lines = text.splitlines()
     if len(lines) < 3:
-        raise SupplyError(f"{name}: {len(lines)} lines (allowed: a head of names and samples)")
+        raise SupplyError(name, f"{len(lines)} lines", "a head of names and samples")
     separator = max(",;\t", key=lines[0].count)
     try:
         names = [cell.strip() for cell in next(csv.reader([lines[0]], delimiter=separator))]
     except csv.Error as error:
-        raise SupplyError(f"{name}:1: {error} (allowed: a head of names)") from None
+        raise SupplyError(f"{name}:1", error, "a head of names") from None
     if not any(line.strip() for line in text.split("\n")[1:]):
-        raise SupplyError(f"{name}: no samples (allowed: a head of names and samples)")
+        raise SupplyError(name, "no samples", "a head of names and samples")
     try:
         data = np.loadtxt(io.StringIO(text), delimiter=separator, skiprows=1, ndmin=2, comments=None)
     except ValueError:
         raise SupplyError(
-            f"{name}:{_bad_line(lines, separator, len(names))}: not {len(names)} numbers (allowed: numbers)"
+            f"{name}:{_bad_line(lines, separator, len(names))}", f"not {len(names)} numbers", "numbers"
         ) from None
     if data.shape[1] != len(names):
-        raise SupplyError(f"{name}: {data.shape[1]} columns under {len(names)} names (allowed: as many)")
+        raise SupplyError(name, f"{data.shape[1]} columns under {len(names)} names", "as many")
     clock = next((k for k, n in enumerate(names) if n.lower() in ("t", "time", "t_s", "time_s", "seconds")), None)
     if clock is not None:
         rate = _rate_of(data[:, clock], name)
@@ -184,13 +190,13 @@ def _bad_line(lines: Sequence[str], separator: str, columns: int) -> int:
 def _rate_of(times: Samples, name: str) -> float:
     """Return the rate of even time stamps in seconds."""
     if not np.isfinite(times).all():
-        raise SupplyError(f"{name}: a time stamp is not a number (allowed: one rate)")
+        raise SupplyError(name, "a time stamp is not a number", "one rate")
     with np.errstate(over="ignore", invalid="ignore"):  # what that makes is uneven too
         steps = np.diff(times)
         mean = float(times[-1] - times[0]) / max(1, len(steps))
         apart = np.abs(steps - mean)
     if not mean > 0.0 or not bool((apart <= 0.5 * mean).all()):
-        raise SupplyError(f"{name}: time stamps are uneven (allowed: one rate)")
+        raise SupplyError(name, "time stamps are uneven", "one rate")
     return float(f"{1.0 / max(mean, 1e-300):.9g}")
 
 

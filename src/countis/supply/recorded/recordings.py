@@ -13,9 +13,9 @@ import numpy as np
 from countis.models import MAX_RATE, MIN_RATE, PROMISED_RATE
 from countis.supply.recorded.formats import RAW_FORMATS, Channel, Recorded, Samples, decode, wav_head
 from countis.supply.toml_file import RecordingPlan
-from countis.words.errors import SupplyError
+from countis.words.errors import SupplyError, plain
 from countis.words.settings import CHANNELS
-from countis.words.toml import plain, short
+from countis.words.toml import short
 
 _REACH: Final = 32  # samples of the slower rate on each side that a resampled one is made of
 _MOST_UP, _MOST_DOWN = 64, 8  # 50 to 400 000 samples per second
@@ -46,16 +46,20 @@ def choose(recorded: Recorded, wanted: Mapping[str, str], name: str) -> Samples:
     chosen = {**propose(recorded), **wanted}
     for symbol, channel in wanted.items():
         if channel not in names:
-            raise SupplyError(f"{name}: no channel {short(channel)} for {symbol} (allowed: {_listed(recorded.channels)})")
+            raise SupplyError(
+                name, f"no channel {short(channel)} for {symbol}", str(_listed(recorded.channels))
+            )
     if not any(symbol in chosen for symbol in CHANNELS[:3]):
-        raise SupplyError(f"{name}: no voltage found (allowed: channels = {{ V1 = … }} with {_listed(recorded.channels)})")
+        raise SupplyError(
+            name, "no voltage found", f"channels = {{ V1 = … }} with {_listed(recorded.channels)}"
+        )
     samples = np.zeros((len(recorded.data), 6))
     for column, symbol in enumerate(CHANNELS):
         if symbol in chosen:
             samples[:, column] = recorded.data[:, names.index(chosen[symbol])]
     if not np.isfinite(samples).all():
         bad = int(np.argwhere(~np.isfinite(samples))[0][0])
-        raise SupplyError(f"{name}: sample {bad} is not a number (allowed: finite volts and amperes)")
+        raise SupplyError(name, f"sample {bad} is not a number", "finite volts and amperes")
     return samples
 
 
@@ -98,14 +102,14 @@ def play(samples: Samples, rate: float, plan: RecordingPlan, name: str, tariff_v
     last = len(samples) if plan.end is None else round(plan.end * rate)
     if first >= last or last > len(samples):
         end = "the end" if plan.end is None else f"{plan.end:g} s"
-        raise SupplyError(f"{name}: from {plan.start:g} s to {end} (allowed: 0..{len(samples) / rate:g} s)")
+        raise SupplyError(name, f"from {plan.start:g} s to {end}", f"0..{len(samples) / rate:g} s")
     with np.errstate(over="ignore", invalid="ignore"):
         part = np.ascontiguousarray(samples[first:last] * np.array([plan.v_scale] * 3 + [plan.i_scale] * 3))
         part, rate = resample(part, rate, plan.at_end == "loop")
     if not np.isfinite(part).all():
-        raise SupplyError(f"{name}: samples too large to be scaled (allowed: finite volts and amperes)")
+        raise SupplyError(name, "samples too large to be scaled", "finite volts and amperes")
     if not MIN_RATE <= rate <= MAX_RATE:
-        raise SupplyError(f"{name}: {rate:g} samples per second (allowed: 50..{_MOST_DOWN * MAX_RATE})")
+        raise SupplyError(name, f"{rate:g} samples per second", f"50..{_MOST_DOWN * MAX_RATE}")
     return Recording(part, rate, plan.at_end, tariff_volts)
 
 
@@ -173,7 +177,7 @@ class RawStream:
         head, more = None, True
         while self._pending[:4] == b"RIFF" and head is None:
             if not more or len(self._pending) > _HEAD_LIMIT:
-                raise SupplyError(f"{_STREAM}: ends before its samples (allowed: a whole WAV)")
+                raise SupplyError(_STREAM, "ends before its samples", "a whole WAV")
             more = self._fill(max(12, 2 * len(self._pending)))  # twice as much: each look begins at its first byte
             head = wav_head(self._pending, _STREAM) if len(self._pending) >= 12 else None
         if head is not None:
@@ -182,7 +186,7 @@ class RawStream:
             if 0 < head.claimed < _LENGTH_UNKNOWN:
                 self._left = head.claimed
         if not MIN_RATE <= self.rate <= MAX_RATE:
-            raise SupplyError(f"{_STREAM}: {self.rate:g} samples per second (allowed: {MIN_RATE}..{MAX_RATE})")
+            raise SupplyError(_STREAM, f"{self.rate:g} samples per second", f"{MIN_RATE}..{MAX_RATE}")
 
     def _fill(self, count: int) -> bool:
         """Pull until `count` bytes are pending; False at the end."""
@@ -201,7 +205,7 @@ class RawStream:
         data, self._pending = self._pending[:wanted], self._pending[wanted:]
         self._left -= len(data)
         if len(data) % size:
-            raise SupplyError(f"{_STREAM}: {len(data) % size} bytes left over (allowed: {size} bytes a sample)")
+            raise SupplyError(_STREAM, f"{len(data) % size} bytes left over", f"{size} bytes a sample")
         self._played += len(data) // size
         block = decode(data, self._form).reshape(-1, self._channels)
         samples = np.zeros((len(block), 6))

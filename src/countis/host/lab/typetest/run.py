@@ -230,4 +230,4 @@ def _write(path: Path, text: str, option: str, mode: str = "w") -> None:
         with path.open(mode, encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise SettingError(f"{option} {path}: {error.strerror} (allowed: a file that can be written)") from None
+        raise SettingError(f"{option} {path}", str(error.strerror), "a file that can be written") from None
