@@ -80,7 +80,7 @@ WRONG = [
      "x.toml:5: line.meter.address: 5 is there already (allowed: each address once, or collide = true"),
     ("[[line]]\n[[line.meter]]\naddress = 5\n[[line]]\n[[line.meter]]\naddress = 5", "x.toml: line.meter.name: 'meter-005'"),
     ('[[line]]\n[[line.meter]]\naddress = 5\nname = "../up"', "x.toml:4: line.meter.name: '../up' is not possible"),
-    ('[[line]]\n[[line.meter]]\naddress = 5\nct = "200"', "x.toml:4: line.meter.state.ct: '200' is not possible"),
+    ('[[line]]\n[[line.meter]]\naddress = 5\nct = "200"', "x.toml:4: line.meter.ct: '200' is not possible"),
     ('[[line]]\n[[line.meter]]\naddress = 5\nmodel = "E45"', "x.toml:4: line.meter.model: 'E45' is not possible"),
     ("[[line]]\n[[line.meter]]\naddress = 5\nwires = 3", "x.toml:4: line.meter.wires: unknown key (allowed: address, name, "),
     ("[[line]]\n[[line.meter]]\naddress = 5\nfault = [{ kind = \"late\", ms = -1 }]",
