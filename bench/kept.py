@@ -13,7 +13,7 @@ from pathlib import Path
 
 from countis import E44, Meter
 from countis.host.running.feeder import Feeder
-from countis.host.running.hub import Desk, Hub
+from countis.host.running.hub import MeterPort, LineHub
 from countis.host.running.memory_file import MemoryFile
 from countis.host.running.runner import Runner
 from countis.host.running.sources import Raw, open_source
@@ -27,7 +27,7 @@ def main() -> None:
     memory.create(meter.save())
     feeder = Feeder(meter, source, 1.0)
     runner = Runner([(feeder, memory)])
-    port = SerialPort(Hub([Desk(feeder)]), "pty", keep_silence=True)
+    port = SerialPort(LineHub([MeterPort(feeder)]), "pty", keep_silence=True)
     port.start()
     runner.start()
     runner.ready.wait()

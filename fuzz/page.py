@@ -10,9 +10,9 @@ from urllib.parse import unquote
 
 from countis import E44, Meter
 from countis.host.page.routes import Pages
-from countis.host.page.station import Station
+from countis.host.page.meter_view import MeterView
 from countis.host.running.feeder import Feeder
-from countis.host.running.hub import Desk
+from countis.host.running.hub import MeterPort
 from countis.host.running.runner import Runner
 from countis.supply import three_phase
 
@@ -28,10 +28,10 @@ class Refused(Exception):
     """What the page's server, or a viewer's seat, refuses."""
 
 
-def _station() -> Station:
+def _station() -> MeterView:
     """A meter that nobody feeds."""
     feeder = Feeder(Meter(E44, ct_primary=200), three_phase(230, 1.0), 1.0)
-    return Station(feeder, Desk(feeder), {}, "none")
+    return MeterView(feeder, MeterPort(feeder), {}, "none")
 
 
 _STATION, _WATCHED = _station(), _station()
@@ -82,7 +82,7 @@ def viewing(data: bytes) -> None:
     assert not coming, "ended without a word"
 
 
-def _played(scope: dict[str, Any], coming: list[dict[str, Any]], token: str | None, station: Station) -> list[Any]:
+def _played(scope: dict[str, Any], coming: list[dict[str, Any]], token: str | None, station: MeterView) -> list[Any]:
     """Put a request, or a viewer, to a server; return what it sent. coming: what it did not take stays there."""
     sent: list[Any] = []
 

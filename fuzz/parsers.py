@@ -32,8 +32,8 @@ from zlib import crc32
 import numpy as np
 
 from countis import E44, Measurement, Meter
-from countis.host.page.audience import Audience
-from countis.host.running.console import event_rows
+from countis.host.page.viewers import Viewers
+from countis.host.running.events import event_rows
 from countis.meter.memory.image import PAGE, VERSION, Page, page_write, read, stale_fragments
 from countis.modbus import pdu
 from countis.modbus.line.faults import fault_row, read_fault
@@ -223,7 +223,7 @@ def _memory(data: bytes) -> None:
         assert all(part and 0 <= offset <= len(data) - len(part) for offset, part in writes)
         meter.count(Measurement.of(meter.model, seconds=1.0, v=[230.0] * 3, i=[1.0] * 3, p=[200.0] * 3, q=[0.0] * 3))
         meter.pdu(pdu.read_request(50780, 100))
-        json.dumps([event_rows(meter), meter.front.frame(0).text], allow_nan=False)
+        json.dumps([event_rows(meter.state), meter.front.frame(0).text], allow_nan=False)
         assert len(meter.writes()) < 1000
     except CountisError as error:
         raise AssertionError(f"could be read, but then: {error}") from None
@@ -251,7 +251,7 @@ def _message(data: bytes) -> None:
     """Messages of one viewer, a line each, as audience.py takes them: what web.py hides of its errors is seen here."""
 
     async def take() -> None:
-        audience = Audience(page._WATCHED)
+        audience = Viewers(page._WATCHED)
         with audience.seat() as viewer:
             try:
                 for text in data.decode("utf-8", "replace").split("\n")[1:]:

@@ -19,7 +19,7 @@ from typing import Final
 
 from countis import E44, Measurement, Meter, SetSetting
 from countis.host.running.feeder import Feeder
-from countis.host.running.hub import Desk, Hub
+from countis.host.running.hub import MeterPort, LineHub
 from countis.meter.energy.registers import Layout
 from countis.modbus import rtu
 from countis.serve.tcp_port import RtuTcpPort, TcpPort
@@ -60,7 +60,7 @@ class Stand:
 
     def __init__(self) -> None:
         self.meter = Meter(E44, ct_primary=200, tariff_control="com")
-        self.hub = Hub([Desk(Feeder(self.meter, three_phase(230, 1.0), 1.0))])
+        self.hub = LineHub([MeterPort(Feeder(self.meter, three_phase(230, 1.0), 1.0))])
         self.expected, self.operated = Expected(), False
         version = ".".join(map(str, self.meter.state.firmware.version))
         self.objects = ["SOCOMEC", E44.reference, version, "", "COUNTIS E43/E44", "Countis E44"]
@@ -143,14 +143,14 @@ class Stand:
     def _connect(self, port: int) -> None:
         """Begin to listen on a line, or on a new connection."""
         self.line, self.stream = Line(port == RTU), Stream()
-        self.framer = rtu.SlaveFramer(self.hub.refresh())
+        self.framer = rtu.SlaveFramer(self.hub.addresses())
         self.port = TcpPort(self.hub) if port == TCP else RtuTcpPort(self.hub)
 
     def _take(self, port: int, piece: bytes) -> None:
         if not piece:
             return
         if port == RTU:
-            at_hand = None if self.framer.waiting else self.hub.rtu_at_hand(piece)
+            at_hand = None if self.framer.waiting else self.hub.rtu_cached(piece)
             if at_hand is not None and at_hand != self.meter.rtu(piece):
                 raise Finding(f"stale {at_hand.hex()} to {piece.hex()}")
             self._check_rtu(self.framer.receive(piece), self.line.take(piece, self.expected.address))
@@ -189,7 +189,7 @@ class Stand:
             raise Finding(f"frames {[f.hex() for f in found]}, expected {[f.hex() for f in asked]}")
         if found:
             said = [self.hub.rtu(frame).data for frame in found]
-            self.framer.addresses = self.hub.refresh()
+            self.framer.addresses = self.hub.addresses()
             self._compare(b"".join(said), [self._rtu(frame) for frame in asked], True)
         elif self.meter.state.row.tobytes() != self.row_bytes or self.meter.settings != self.settings:
             raise Finding("a change without a frame")

@@ -20,7 +20,7 @@ def serve() -> None:
     from countis.__main__ import main
     from countis.supply import three_phase
 
-    importlib.import_module("countis.host.running.run")  # which a start loads lazily
+    importlib.import_module("countis.host.run")  # which a start loads lazily
     Meter(E44).feed(three_phase(230.0, 1.0), seconds=1)
     print("ready", flush=True)
     for line in sys.stdin:

@@ -13,7 +13,7 @@ import pytest
 from running import command
 
 from countis import E44, Meter, SetClock, SetSetting
-from countis.host.running.run import local_seconds
+from countis.host.running.plant import local_seconds
 from countis.meter.metrology.calibration import TAPS, filters, found, phasors
 from countis.supply import FrontEnd, Load, Network, State, Supply
 from countis.supply.network import at_terminals

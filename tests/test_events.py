@@ -18,7 +18,8 @@ from test_memory import MEMORIES
 from countis import E43, E44, Bus, Key, Measurement, Meter, ResetPartials, SelectTariff, SetClock, SetSetting
 from countis.host.running.console import EventPrinter
 from countis.host.running.feeder import Feeder
-from countis.host.running.hub import Desk
+from countis.host.running.hub import MeterPort
+from countis.host.running.publish import Publisher
 from countis.meter.energy.registers import Layout
 from countis.meter.memory.event_log import CAPACITY, Entry
 from countis.meter.memory.image import LOG_OFFSET, PAGE, Page
@@ -116,12 +117,12 @@ def test_overload_is_noted_when_it_begins_and_ends(at_once: bool) -> None:
 
 
 def test_faults_on_purpose_are_noted() -> None:
-    desk = Desk(Feeder(Meter(E44), three_phase(230, 1.0), 1.0))
+    desk = MeterPort(Feeder(Meter(E44), three_phase(230, 1.0), 1.0))
     desk.set_faults([{"kind": "busy"}, {"kind": "crc"}])
     with pytest.raises(SettingError):
         desk.set_faults([{"kind": "none of these"}])
     desk.set_faults([])
-    assert [words[2:] for words in told(desk.meter)] == [("faults", "none", "busy crc"), ("faults", "busy crc", "none")]
+    assert [words[2:] for words in told(desk.feeder.meter)] == [("faults", "none", "busy crc"), ("faults", "busy crc", "none")]
 
 
 def test_the_log_survives_is_bounded_and_knows_what_is_damaged() -> None:
@@ -196,13 +197,17 @@ def test_a_log_that_nobody_reads_holds_up_nobody(tmp_path: Path) -> None:
 
 def test_what_is_printed_is_printed_once_and_what_was_missed_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     meter = Meter(E44, tariff_control="com")
-    printer = EventPrinter([("a  ", meter)])
+    feeder, publisher, printer = Feeder(meter, three_phase(230, 1.0), 1.0, name="a"), Publisher(), EventPrinter(True)
+    publisher.subscribe(printer)
+    meter.apply([SelectTariff(2)])
+    feeder.publish(publisher)
     for k in range(CAPACITY + 100):
         meter.apply([SelectTariff(2 - k % 2)])
         meter.apply([SelectTariff(1 + k % 2)])
+    feeder.publish(publisher)
     printer.show()
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == f"a  {int(meter.state.row[Layout.events]) - CAPACITY} more before"
+    assert lines[0] == f"{meter.state.events - CAPACITY} more before"
     assert len(lines) == 1 + CAPACITY
     printer.show()
     assert capsys.readouterr().err == ""

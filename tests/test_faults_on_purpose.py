@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from countis.modbus import rtu
-from countis.modbus.line.faults import FOREVER, Answer, Fault, Faults, Kind, fault_row, read_fault
+from countis.modbus.line.answer import Answer
+from countis.modbus.line.faults import FOREVER, Fault, Faults, Kind, fault_row, read_fault
 from countis.words.clock import SECOND
 from countis.words.errors import SettingError
 

@@ -24,10 +24,11 @@ from countis import E43, E44, Meter, SetClock, SetSetting
 from countis.host.running import feeder as feeder_module
 from countis.host.running.console import greeting, show, status
 from countis.host.running.feeder import Feeder
-from countis.host.running.hub import Desk, Hub
+from countis.host.running.hub import LineHub, MeterPort
 from countis.host.running.memory_file import MemoryFile
 from countis.host.running.runner import Runner
 from countis.host.running.sources import Source
+from countis.meter.state import snapshot
 from countis.modbus import rtu
 from countis.modbus.tcp import Envelope
 from countis.serve.tcp_port import RtuTcpPort, TcpPort, TcpServer
@@ -261,16 +262,16 @@ def fed(v: float | tuple[float, float, float], i: float, seconds: float = 3.0) -
     (230, 0.0, "PF ----  f"), (230, 2.5, "V 230.0 V  I 100.00 A  P 69.00 kW  PF 1.000  f 50.00 Hz  Ea+ 0.05"),
 ])  # fmt: skip
 def test_what_is_missing_is_said(v: float | tuple[float, float, float], i: float, then: str) -> None:
-    assert then in status(fed(v, i), 0)
+    assert then in status(snapshot(fed(v, i).state), 0)
 
 
 def test_a_meter_without_power_says_so() -> None:
     dashes = "V ---- V  I ---- A  P ---- kW  PF ----  f ---- Hz  Ea+ 0.00"
-    assert status(Meter(E44), 0).startswith(dashes)
+    assert status(snapshot(Meter(E44).state), 0).startswith(dashes)
     meter = fed(230, 0.1)
     meter.feed(three_phase(0.0, 0.0), seconds=2)
-    assert status(meter, 0).startswith(dashes)
-    assert status(meter, 0).endswith("0 requests  no power at L1-N")
+    assert status(snapshot(meter.state), 0).startswith(dashes)
+    assert status(snapshot(meter.state), 0).endswith("0 requests  no power at L1-N")
 
 
 def test_the_greeting_has_what_is_there() -> None:
@@ -317,15 +318,15 @@ def test_a_line_is_cut_to_its_terminal(terminal: Terminal, monkeypatch: pytest.M
 
 
 def desk() -> At:
-    return At([Desk(Feeder(fed(230, 1.0), three_phase(230, 1.0), 1.0))])
+    return At([MeterPort(Feeder(fed(230, 1.0), three_phase(230, 1.0), 1.0))])
 
 
-class At(Hub):
+class At(LineHub):
     """A hub whose answers are never late."""
 
     @property
     def meter(self) -> Meter:
-        return self.desks[0].meter
+        return self.ports[0].feeder.meter
 
     def said(self, envelope: Envelope) -> bytes:
         return self.tcp(envelope).data
@@ -345,12 +346,12 @@ def test_units_that_reach_the_meter(unit: int) -> None:
 
 def test_a_reply_at_hand_is_the_one_worked_out() -> None:
     at, asked = desk(), Envelope(300, 5, READ_V1)
-    assert at.tcp_at_hand(request(300)) is None
+    assert at.tcp_cached(request(300)) is None
     reply = at.said(asked)
-    assert at.tcp_at_hand(request(300)) == reply
-    assert at.tcp_at_hand(request(301)) == request(301, V1)  # another transaction
+    assert at.tcp_cached(request(300)) == reply
+    assert at.tcp_cached(request(301)) == request(301, V1)  # another transaction
     for other in (request(300, unit=6), request(300, protocol=1), request(300)[:-1]):
-        assert at.tcp_at_hand(other) is None
+        assert at.tcp_cached(other) is None
     assert at.requests == 3
 
 
@@ -369,21 +370,21 @@ def test_no_reply_is_at_hand_once_anything_moved(move: Callable[[Meter], object]
         at.said(read)
     move(at.meter)
     for read in reads:
-        told = at.tcp_at_hand(request(1, read.pdu))
+        told = at.tcp_cached(request(1, read.pdu))
         assert told is None or told == at.said(read)
-    again = At([Desk(at.desks[0].feeder)])
+    again = At([MeterPort(at.ports[0].feeder)])
     assert [at.said(read) for read in reads] == [again.said(read) for read in reads]
 
 
 @pytest.mark.parametrize("move", MOVES)
 def test_no_frame_is_at_hand_once_anything_moved(move: Callable[[Meter], object]) -> None:
     at, frame = desk(), rtu.frame(5, READ_V1)
-    assert at.rtu_at_hand(frame) is None
-    assert at.rtu(frame).data == at.rtu_at_hand(frame) == rtu.frame(5, V1)
-    assert at.rtu_at_hand(rtu.frame(6, READ_V1)) is at.rtu_at_hand(frame[:-1]) is at.rtu_at_hand(frame + b"\0") is None
+    assert at.rtu_cached(frame) is None
+    assert at.rtu(frame).data == at.rtu_cached(frame) == rtu.frame(5, V1)
+    assert at.rtu_cached(rtu.frame(6, READ_V1)) is at.rtu_cached(frame[:-1]) is at.rtu_cached(frame + b"\0") is None
     assert at.requests == 2
     move(at.meter)
-    told = at.rtu_at_hand(frame)
+    told = at.rtu_cached(frame)
     assert told is None or told == at.rtu(frame).data
 
 
@@ -391,25 +392,25 @@ def test_a_frame_of_one_kind_is_never_taken_for_one_of_the_other() -> None:
     at, frame = desk(), rtu.frame(5, READ_V1)
     at.rtu(frame)
     at.said(Envelope(300, 5, READ_V1))
-    assert at.rtu_at_hand(frame) is not None
-    assert at.tcp_at_hand(request(300)) is not None
-    assert at.tcp_at_hand(b"\x01\x02" + frame) is None
-    assert at.rtu_at_hand(request(300)[2:]) is None
+    assert at.rtu_cached(frame) is not None
+    assert at.tcp_cached(request(300)) is not None
+    assert at.tcp_cached(b"\x01\x02" + frame) is None
+    assert at.rtu_cached(request(300)[2:]) is None
 
 
-def test_what_function_8_counts_is_never_at_hand() -> None:
+def test_what_function_8_counts_is_never_cached() -> None:
     at = desk()
     at.meter.state.diagnostics = True
     for _ in range(2):
         at.said(Envelope(1, 5, READ_V1))
-        assert at.tcp_at_hand(request(1)) is None
+        assert at.tcp_cached(request(1)) is None
 
 
 def test_replies_at_hand_stay_few() -> None:
     at = desk()
     for k in range(5000):
         at.said(Envelope(1, 5, struct.pack(">BHH", 3, 50512 + k % 50, 1 + k // 50)))
-    assert len(at.desks[0]._tcp) <= 1000
+    assert len(at.ports[0]._tcp) <= 1000
 
 
 def test_a_meter_without_power_answers_as_a_gateway_would() -> None:

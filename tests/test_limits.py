@@ -14,7 +14,7 @@ import pytest
 
 from countis import E44, Meter
 from countis.host.running.feeder import Feeder
-from countis.host.running.hub import Desk, Hub
+from countis.host.running.hub import LineHub, MeterPort
 from countis.modbus import pdu, rtu, tcp
 from countis.modbus.line.faults import Faults, read_fault
 from countis.modbus.tcp import Envelope
@@ -36,7 +36,7 @@ def follow(one: Feeder, seconds: float) -> None:
     """Let a feeder follow the clock for a while."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        one.follow(NEVER, 0.02)
+        one.feed_due(NEVER, 0.02)
         time.sleep(0.02)
 
 
@@ -45,7 +45,7 @@ def follow(one: Feeder, seconds: float) -> None:
 
 def test_a_source_that_stalls_makes_the_meter_silent_and_comes_back() -> None:
     one = feeder()
-    desk = Desk(one)
+    desk = MeterPort(one)
     one.head_start(NEVER)
     assert desk.rtu(rtu.frame(5, READ)).data
     desk.set_faults([{"kind": "stale", "for": 0.5, "after": 0.2}])
@@ -54,7 +54,7 @@ def test_a_source_that_stalls_makes_the_meter_silent_and_comes_back() -> None:
     assert one.stale
     assert desk.rtu(rtu.frame(5, READ)).data == b""
     assert desk.tcp(Envelope(1, 5, READ)).data[7:] == b"\x83\x0b"  # what a gateway would say
-    assert Hub([desk]).tcp_at_hand(FRAME) is None
+    assert LineHub([desk]).tcp_cached(FRAME) is None
     follow(one, 0.3)
     assert one.meter.now > fed
     assert not one.stale
@@ -76,7 +76,7 @@ def test_a_source_that_stalls_by_itself_is_judged_by_when_samples_came() -> None
     assert not one.stale
     time.sleep(0.15)
     assert one.stale
-    assert Desk(one).rtu(rtu.frame(5, READ)).data == b""
+    assert MeterPort(one).rtu(rtu.frame(5, READ)).data == b""
     assert not feeder().stale  # without a limit old values are given out, and said on the status line
 
 
@@ -91,7 +91,7 @@ def test_the_clock_drifts_by_parts_per_million() -> None:
 
 def test_the_meter_is_dead_for_its_time() -> None:
     one = feeder()
-    desk = Desk(one)
+    desk = MeterPort(one)
     one.head_start(NEVER)
     desk.set_faults([{"kind": "dead", "for": 0.2}])
     assert desk.rtu(rtu.frame(5, READ)).data == b""
@@ -111,7 +111,7 @@ def served(kind: Any, work: Callable[[str, int], None], **limits: Any) -> TcpSer
     """Serve a port while `work` talks to it."""
     one = feeder()
     one.head_start(NEVER)
-    server = TcpServer(Hub([Desk(one)]), kind, ("127.0.0.1", 0), "--tcp", **limits)
+    server = TcpServer(LineHub([MeterPort(one)]), kind, ("127.0.0.1", 0), "--tcp", **limits)
     server.start()
     host, port = server.name.split(":")
     try:
@@ -199,7 +199,7 @@ def test_late_replies_are_few_and_hold_up_nobody() -> None:
     """A client that floods a meter whose replies are late gets as far as its share, and no other waits for it."""
     one = feeder({"kind": "late", "ms": 300})
     one.head_start(NEVER)
-    server = TcpServer(Hub([Desk(one)]), TcpPort, ("127.0.0.1", 0), "--tcp")
+    server = TcpServer(LineHub([MeterPort(one)]), TcpPort, ("127.0.0.1", 0), "--tcp")
     server.start()
     host, port = server.name.split(":")
     try:
@@ -219,14 +219,14 @@ def test_late_replies_are_few_and_hold_up_nobody() -> None:
 def test_a_fault_of_ours_costs_its_connection_and_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real, faults = Hub.tcp, [ZeroDivisionError("ours")]
+    real, faults = LineHub.tcp, [ZeroDivisionError("ours")]
 
-    def tcp(hub: Hub, envelope: Envelope) -> Any:
+    def tcp(hub: LineHub, envelope: Envelope) -> Any:
         if faults:
             raise faults.pop()
         return real(hub, envelope)
 
-    monkeypatch.setattr(Hub, "tcp", tcp)
+    monkeypatch.setattr(LineHub, "tcp", tcp)
 
     def work(host: str, port: int) -> None:
         with socket.create_connection((host, port)) as first, socket.create_connection((host, port)) as second:
@@ -240,7 +240,7 @@ def test_a_fault_of_ours_costs_its_connection_and_is_told(
 def test_the_end_sends_what_was_answered() -> None:
     one = feeder()
     one.head_start(NEVER)
-    server = TcpServer(Hub([Desk(one)]), TcpPort, ("127.0.0.1", 0), "--tcp")
+    server = TcpServer(LineHub([MeterPort(one)]), TcpPort, ("127.0.0.1", 0), "--tcp")
     server.start()
     host, port = server.name.split(":")
     with socket.create_connection((host, int(port)), timeout=5) as line:

@@ -14,7 +14,7 @@ from running import Running, command, countis_run, start, stop
 
 from countis import E44, Bus, Meter
 from countis.host.running.feeder import Feeder
-from countis.host.running.hub import Desk, Hub
+from countis.host.running.hub import LineHub, MeterPort
 from countis.modbus import pdu, rtu, tcp
 from countis.serve import tcp_port as ports
 from countis.serve.access import Policy, read_networks, tls_context
@@ -25,9 +25,9 @@ TARIFF = bytes.fromhex("06 9E21 0002")
 READ = pdu.read_request(50000, 4)
 
 
-def hub(policy: Policy) -> Hub:
+def hub(policy: Policy) -> LineHub:
     meter = Meter(E44, tariff_control="com")
-    return Hub([Desk(Feeder(meter, three_phase(230, 1.0), 1.0))], policy=policy)
+    return LineHub([MeterPort(Feeder(meter, three_phase(230, 1.0), 1.0))], policy=policy)
 
 
 @pytest.mark.parametrize(("networks", "peer", "admitted"), [
@@ -58,7 +58,7 @@ def test_a_read_only_line_refuses_every_write_and_carries_out_none() -> None:
     assert line.rtu(rtu.frame(6, TARIFF)).data == b""  # not ours to refuse
     assert line.tcp(tcp.Envelope(1, 5, TARIFF)).data[7:] == b"\x86\x01"
     assert line.tcp(tcp.Envelope(1, 6, TARIFF)).data[7:] == b"\x86\x0b"
-    assert line.desks[0].meter["tariff"] == 1
+    assert line.ports[0].feeder.meter["tariff"] == 1
     assert line.rtu(rtu.frame(5, READ)).data[1] == 3
 
 
@@ -72,7 +72,7 @@ def test_writes_a_second_are_bounded_and_reads_are_not() -> None:
 def test_without_a_policy_everything_passes() -> None:
     line = hub(Policy())
     assert line.rtu(rtu.frame(5, TARIFF)).data == rtu.frame(5, TARIFF)
-    assert line.desks[0].meter["tariff"] == 2
+    assert line.ports[0].feeder.meter["tariff"] == 2
 
 
 def test_flags_hold_on_real_ports(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from countis import E44, Meter, SetSetting
 from countis.host.running.feeder import Feeder
-from countis.host.running.hub import Desk, Hub
+from countis.host.running.hub import LineHub, MeterPort
 from countis.modbus import pdu, rtu
 from countis.modbus.line.cable import Cable, Line
 from countis.modbus.line.faults import read_fault
@@ -29,20 +29,20 @@ WRITE = rtu.frame(5, bytes.fromhex("06 9E21 0002"))  # tariff 2, answered by the
 PATIENCE = 5.0  # s
 
 
-def desk(**settings: Any) -> Desk:
+def desk(**settings: Any) -> MeterPort:
     meter = Meter(E44, tariff_control="com", **settings)
     meter.feed(three_phase(230, 1.0), seconds=2)
-    return Desk(Feeder(meter, three_phase(230, 1.0), 1.0))
+    return MeterPort(Feeder(meter, three_phase(230, 1.0), 1.0))
 
 
 @pytest.fixture
-def opened() -> Iterator[Callable[..., tuple[int, Hub]]]:
+def opened() -> Iterator[Callable[..., tuple[int, LineHub]]]:
     """Opens a port on a pty and gives the master's end of it."""
     ports: list[SerialPort] = []
     ends: list[int] = []
 
-    def open_port(*desks: Desk, **options: Any) -> tuple[int, Hub]:
-        hub = Hub(desks or [desk()], options.pop("speed", None))
+    def open_port(*desks: MeterPort, **options: Any) -> tuple[int, LineHub]:
+        hub = LineHub(desks or [desk()], options.pop("speed", None))
         port = SerialPort(hub, "pty", **options)
         ports.append(port)
         port.start()
@@ -70,7 +70,7 @@ def asked(end: int, request: bytes, count: int, patience: float = PATIENCE) -> b
     return heard(end, count, patience)
 
 
-Opened = Callable[..., tuple[int, Hub]]
+Opened = Callable[..., tuple[int, LineHub]]
 
 
 def test_a_reply_keeps_the_silence_where_it_is_asked_to(opened: Opened) -> None:
@@ -82,7 +82,7 @@ def test_a_reply_keeps_the_silence_where_it_is_asked_to(opened: Opened) -> None:
 
 def test_a_late_reply_comes_late_and_others_do_not_wait_for_it(opened: Opened) -> None:
     late, prompt = desk(), desk(address=6)
-    late.faults.list = (read_fault({"kind": "late", "ms": 300}),)
+    late.feeder.faults.list = (read_fault({"kind": "late", "ms": 300}),)
     end, _ = opened(late, prompt)
     other = rtu.frame(6, READ[1:-2])
     began = time.monotonic()
@@ -127,9 +127,9 @@ def test_a_meter_of_another_speed_hears_nothing_of_the_line(opened: Opened) -> N
     meter = desk(baud=9600)
     end, _ = opened(meter, desk(address=6, baud=9600), speed=(9600, "N", 1))
     assert asked(end, READ, len(REPLY)) == REPLY
-    meter.meter.apply([SetSetting("baud", 19200)])
+    meter.feeder.meter.apply([SetSetting("baud", 19200)])
     assert asked(end, READ, 1, 0.2) == b""
-    meter.meter.apply([SetSetting("baud", 9600)])
+    meter.feeder.meter.apply([SetSetting("baud", 9600)])
     assert asked(end, READ, len(REPLY)) == REPLY
 
 
@@ -145,7 +145,7 @@ def test_a_broadcast_reaches_every_meter_and_none_answers(opened: Opened) -> Non
     desks = [desk(address=address) for address in (5, 6, 7)]
     end, _ = opened(*desks)
     assert asked(end, rtu.frame(0, WRITE[1:-2]), 1, 0.2) == b""
-    assert [d.meter["tariff"] for d in desks] == [2, 2, 2]
+    assert [d.feeder.meter["tariff"] for d in desks] == [2, 2, 2]
 
 
 def test_a_paced_line_takes_its_time(opened: Opened) -> None:
@@ -189,7 +189,7 @@ class Adapter:
 def test_an_adapter_that_is_pulled_out_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("countis.serve.serial_port._AGAIN", 0.05)
     adapter = Adapter(tmp_path)
-    hub = Hub([desk()])
+    hub = LineHub([desk()])
     port = SerialPort(hub, str(adapter.path))
     port.start()
     try:
@@ -212,11 +212,11 @@ def test_an_adapter_that_is_pulled_out_is_found_again(tmp_path: Path, monkeypatc
 def test_a_device_follows_a_speed_that_was_changed_by_keys(tmp_path: Path) -> None:
     adapter = Adapter(tmp_path)
     one = desk()
-    port = SerialPort(Hub([one]), str(adapter.path))
+    port = SerialPort(LineHub([one]), str(adapter.path))
     port.start()
     try:
         assert asked(adapter.end, READ, len(REPLY)) == REPLY
-        one.meter.apply([SetSetting("baud", 1200), SetSetting("stop_bits", 2)])
+        one.feeder.meter.apply([SetSetting("baud", 1200), SetSetting("stop_bits", 2)])
         began = time.monotonic()
         assert asked(adapter.end, READ, len(REPLY)) == REPLY
         assert asked(adapter.end, READ, len(REPLY)) == REPLY
@@ -229,7 +229,7 @@ def test_a_device_follows_a_speed_that_was_changed_by_keys(tmp_path: Path) -> No
 
 def test_a_device_that_is_not_there_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(BusError, match=r"^--serial /.*/none: No such file or directory \(allowed: pty, "):
-        SerialPort(Hub([desk()]), str(tmp_path / "none"))
+        SerialPort(LineHub([desk()]), str(tmp_path / "none"))
 
 
 def test_a_line_whose_file_has_a_high_number_is_answered_in_pieces_too() -> None:
@@ -238,7 +238,7 @@ def test_a_line_whose_file_has_a_high_number_is_answered_in_pieces_too() -> None
     held = [os.open("/dev/null", os.O_RDONLY)]
     while held[-1] < 1030:
         held.append(os.dup(held[0]))
-    port = SerialPort(Hub([desk()]), "pty")
+    port = SerialPort(LineHub([desk()]), "pty")
     try:
         port.start()
         line = os.open(port.name, os.O_RDWR | os.O_NOCTTY)

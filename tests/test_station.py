@@ -18,17 +18,18 @@ from numpy.typing import NDArray
 from visitors import AT, key
 
 from countis import E44, Meter
-from countis.host.page import audience as audience_module
-from countis.host.page.audience import Audience, Viewer
+from countis.host.page import viewers as audience_module
+from countis.host.page.meter_view import MeterView, _written
 from countis.host.page.routes import Pages
-from countis.host.page.station import Station, toml
+from countis.host.page.viewers import Viewer, Viewers
 from countis.host.running.feeder import Feeder
-from countis.host.running.hub import Desk, Hub
+from countis.host.running.hub import LineHub, MeterPort
 from countis.host.running.runner import Runner
 from countis.meter.panel.keys import Key
 from countis.modbus import pdu, rtu, tcp
 from countis.modbus.said import explain
-from countis.serve.web.guard import Allowance, is_local, matches
+from countis.serve.allowance import Allowance
+from countis.serve.web.guard import is_local, matches
 from countis.supply import three_phase
 from countis.supply.source import Supply
 from countis.supply.toml_file import read_supply
@@ -38,13 +39,13 @@ SCOPE = {"asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "q
 
 
 @pytest.fixture
-def station() -> Station:
+def station() -> MeterView:
     """A meter that nobody feeds but the test."""
-    feeder = Feeder(Meter(E44, ct_primary=200, ct_secondary=5), three_phase(230, 1.0), 1.0)
-    return Station(feeder, Desk(feeder), {}, "none")
+    feeder = Feeder(Meter(E44, ct_primary=200, ct_secondary=5), three_phase(230, 1.0), 1.0, name="E44")
+    return MeterView(feeder, MeterPort(feeder), {}, "none")
 
 
-def ask(station: Station, method: str, path: str, body: str = "", content_type: str = "text/plain") -> tuple[int, str]:
+def ask(station: MeterView, method: str, path: str, body: str = "", content_type: str = "text/plain") -> tuple[int, str]:
     """Ask the page's server without a server."""
     sent: list[Any] = []
 
@@ -64,20 +65,20 @@ def ask(station: Station, method: str, path: str, body: str = "", content_type: 
 
 
 @pytest.mark.parametrize("change", ["frequency = inf", "frequency = 1979-05-27", "noise = " + "[" * 400 + "]" * 400])
-def test_a_supply_that_a_page_cannot_be_told_is_refused(station: Station, change: str) -> None:
+def test_a_supply_that_a_page_cannot_be_told_is_refused(station: MeterView, change: str) -> None:
     text = f"[[event]]\nat = 1\nfor = 0\nset = {{ {change} }}\n"  # never in force
     status, said = ask(station, "PUT", f"{AT}/supply", text)
     assert (status, said.count("\n")) == (400, 1) or (status == 200 and json.loads(said)["name"] == "scenario")
 
 
-def test_a_body_that_would_cost_seconds_or_gigabytes_is_refused(station: Station) -> None:
+def test_a_body_that_would_cost_seconds_or_gigabytes_is_refused(station: MeterView) -> None:
     loads = "load = [" + "{ current = 1 }, " * 2700 + "]\n" + "".join(f"[[event]]\nat = {k}\nset = {{}}\n" for k in range(600))
     for text, wrong in (("a" + ".a" * 32_000 + " = 1\n", "nested too deeply"), (loads, "up to 64")):
         status, said = ask(station, "PUT", f"{AT}/supply", text)
         assert (status, wrong in said) == (400, True)
 
 
-def test_a_refusal_is_one_line_of_text_whatever_was_asked(station: Station) -> None:
+def test_a_refusal_is_one_line_of_text_whatever_was_asked(station: MeterView) -> None:
     status, said = ask(station, "GET", "/api/meters/\x1b[1m\x00\x85k/supply")
     assert (status, said) == (404, "no meter at address ?[1m? k\n")
 
@@ -91,7 +92,7 @@ def test_an_allowance_comes_back_and_forgets_who_is_gone() -> None:
     assert allowance.spend("b", 1.1)
     for client in range(2000):
         assert allowance.spend(str(client), 10.0 + 2.0 * client)
-    assert len(allowance._seen) <= 1001
+    assert len(allowance._spent) <= 1001
 
 
 def test_no_token_is_no_token() -> None:
@@ -105,11 +106,11 @@ def test_no_token_is_no_token() -> None:
 # viewers
 
 
-def test_a_key_goes_up_when_the_last_who_holds_it_is_gone(station: Station) -> None:
+def test_a_key_goes_up_when_the_last_who_holds_it_is_gone(station: MeterView) -> None:
     station.meter.feed(three_phase(230, 1.0), seconds=2.0)
 
     async def sit() -> None:
-        audience = Audience(station)
+        audience = Viewers(station)
 
         def down() -> Key:
             return station.meter.front.panel.down
@@ -124,12 +125,12 @@ def test_a_key_goes_up_when_the_last_who_holds_it_is_gone(station: Station) -> N
                 audience.take(third, key("UP", False, 1))
             assert down() == Key.UP, "one lets go, another still holds it"
         assert down() == Key(0)
-        assert (len(audience.viewers), station.desk.heard is None) == (0, True)
+        assert (len(audience.viewers), station.port.exchanges is None) == (0, True)
 
     asyncio.run(sit())
 
 
-def test_a_viewer_that_takes_nothing_is_ended(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_viewer_that_takes_nothing_is_ended(station: MeterView, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audience_module, "_TICK", 0.002)
 
     async def sit() -> None:
@@ -142,12 +143,12 @@ def test_a_viewer_that_takes_nothing_is_ended(station: Station, monkeypatch: pyt
                 await blocked.wait()
 
         serving = asyncio.create_task(pages.app({**SCOPE, "type": "websocket", "path": f"{AT}/live"}, coming.get, send))
-        while not pages.audiences[0].viewers:
+        while not pages.viewers[0].viewers:
             await asyncio.sleep(0.01)
         for n in range(300):
-            next(iter(pages.audiences[0].viewers), Viewer()).send(str(n))
+            next(iter(pages.viewers[0].viewers), Viewer()).send(str(n))
         await asyncio.sleep(0.3)
-        seats, down = len(pages.audiences[0].viewers), station.meter.front.panel.down
+        seats, down = len(pages.viewers[0].viewers), station.meter.front.panel.down
         serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await serving
@@ -156,12 +157,12 @@ def test_a_viewer_that_takes_nothing_is_ended(station: Station, monkeypatch: pyt
     asyncio.run(sit())
 
 
-def test_who_goes_away_with_a_key_down_has_pressed_nothing(station: Station) -> None:
+def test_who_goes_away_with_a_key_down_has_pressed_nothing(station: MeterView) -> None:
     """A line that is lost in a short press is found out after seconds: that must not be a hold, which enters or resets."""
     station.meter.feed(three_phase(230, 1.0), seconds=2.0)
 
     async def sit() -> None:
-        audience, before = Audience(station), station.meter.front.panel.menu
+        audience, before = Viewers(station), station.meter.front.panel.menu
         with audience.seat() as viewer:
             audience.take(viewer, key("ENTER", True, 1))
         assert station.meter.front.panel.down == Key(0)
@@ -205,12 +206,12 @@ def test_a_change_follows_events_and_is_followed_itself() -> None:
         supply.read(777)
 
 
-def test_another_rate_goes_on_in_phase_too(station: Station) -> None:
+def test_another_rate_goes_on_in_phase_too(station: MeterView) -> None:
     feeder = station.feeder
     feeder.source.read(1234)
     expected = 2.0 * np.pi * 1234 * 50.0 / 8000.0
-    feeder.change(three_phase(230, 1.0, rate=4000))
-    feeder._take_wanted()
+    feeder.change_source(three_phase(230, 1.0, rate=4000))
+    feeder._take_next()
     assert station.meter.rate == 4000
     assert feeder.source.read(1)[0, 0] == pytest.approx(230.0 * np.sqrt(2.0) * np.sin(expected), abs=1e-6)
 
@@ -218,26 +219,26 @@ def test_another_rate_goes_on_in_phase_too(station: Station) -> None:
 @pytest.mark.parametrize("body", [
     '{"load": [{"name": "\\ud800", "current": 1}]}', '{"a":' * 450 + "1" + "}" * 450, '{"seed":' + "1" * 5000 + "}",
 ], ids=["half a character", "deep", "long number"])  # fmt: skip
-def test_a_document_that_would_break_something_later_is_refused(station: Station, body: str) -> None:
+def test_a_document_that_would_break_something_later_is_refused(station: MeterView, body: str) -> None:
     status, text = ask(station, "PUT", f"{AT}/supply", body, content_type="application/json")
     assert (status, text.count("\n")) == (400, 1)
     assert ask(station, "GET", f"{AT}/supply")[0] == 200
 
 
-def test_power_of_next_to_no_voltage_does_not_end_the_meter(station: Station) -> None:
+def test_power_of_next_to_no_voltage_does_not_end_the_meter(station: MeterView) -> None:
     body = '{"voltage": {"L1": 1e-320, "L2": 0, "L3": 0}, "load": [{"phase": "L1", "power": 1e9}]}'
     if ask(station, "PUT", f"{AT}/supply", body, content_type="application/json")[0] == 200:
-        station.feeder._take_wanted()
+        station.feeder._take_next()
         station.meter.feed(station.feeder.source.read(8000))
 
 
-def test_a_scenario_with_a_date_is_refused(station: Station) -> None:
+def test_a_scenario_with_a_date_is_refused(station: MeterView) -> None:
     text = "[[event]]\nat = 5\nfor = 0\nset = { \"voltage.L1\" = 2020-01-01 }\n"
     assert ask(station, "PUT", f"{AT}/supply", text)[0] == 400
 
 
 @pytest.mark.parametrize("path", ["/api/meters/" + "9" * 5000, f"{AT}/supply/", "/static/__init__.py", "/static/"])
-def test_what_is_not_there(station: Station, path: str) -> None:
+def test_what_is_not_there(station: MeterView, path: str) -> None:
     assert ask(station, "GET", path)[0] in (404, 307)
 
 
@@ -250,7 +251,7 @@ values = st.recursive(st.booleans() | st.integers(-(2**70), 2**70) | st.floats(a
 @settings(max_examples=30)
 @given(st.dictionaries(st.text("ab.\"' é", max_size=5), values, max_size=3))
 def test_what_is_written_as_toml_is_read_again(document: dict[str, Any]) -> None:
-    assert tomllib.loads(toml(document)) == document
+    assert tomllib.loads(_written(document)) == document
 
 
 # what is heard
@@ -278,33 +279,33 @@ def test_any_bytes_are_told(asked: bytes, answered: bytes) -> None:
         json.dumps(told.values, allow_nan=False)
 
 
-def test_a_desk_is_heard_while_somebody_listens(station: Station) -> None:
+def test_a_desk_is_heard_while_somebody_listens(station: MeterView) -> None:
     station.meter.feed(three_phase(230, 1.0), seconds=2.0)
     read = tcp.Envelope(1, 5, pdu.read_request(50520, 2))
-    station.desk.tcp(read)
-    assert station.told() == []
-    station.listen(True)
-    hub, whole = Hub([station.desk]), tcp.wrap(1, 5, read.pdu)
-    assert hub.tcp_at_hand(whole) is not None
-    station.desk.rtu(rtu.frame(5, read.pdu))
-    station.desk.rtu(rtu.frame(6, read.pdu))
-    told = station.told()
+    station.port.tcp(read)
+    assert station.new_frames() == []
+    station.start_monitor()
+    hub, whole = LineHub([station.port]), tcp.wrap(1, 5, read.pdu)
+    assert hub.tcp_cached(whole) is not None
+    station.port.rtu(rtu.frame(5, read.pdu))
+    station.port.rtu(rtu.frame(6, read.pdu))
+    told = station.new_frames()
     assert [line["port"] for line in told] == ["TCP", "TCP", "RTU", "RTU", "RTU", "RTU"]
     assert [line["text"] for line in told[1::2]] == ["2 words", "2 words", "silence"]
     assert told[1]["values"] == told[3]["values"]
     assert told[1]["values"][0][1] == pytest.approx(230, abs=0.1)
     for _ in range(1000):
-        hub.tcp_at_hand(whole)
-    skipped, *rest = station.told()
+        hub.tcp_cached(whole)
+    skipped, *rest = station.new_frames()
     assert len(rest) == 80
     assert skipped == {"skipped": 960}, "what is left out is counted"
-    station.listen(False)
+    station.stop_monitor()
 
 
-def test_a_request_to_another_unit_is_no_frame_of_ours(station: Station) -> None:
+def test_a_request_to_another_unit_is_no_frame_of_ours(station: MeterView) -> None:
     station.meter.feed(three_phase(230, 1.0), seconds=2.0)
     other = tcp.Envelope(1, 9, pdu.read_request(50520, 2))
-    hub = Hub([station.desk])
+    hub = LineHub([station.port])
     hub.tcp(other)
-    hub.tcp_at_hand(tcp.wrap(1, 9, other.pdu))
+    hub.tcp_cached(tcp.wrap(1, 9, other.pdu))
     assert station.meter.state.frames == 0

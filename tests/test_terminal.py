@@ -27,7 +27,7 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 from textual.widgets import Static
 
-from countis.host.page.station import lcd as said
+from countis.host.page.meter_view import lcd as said
 from countis.host.terminal import values as bench
 from countis.host.terminal.app import Server, Terminal, run
 from countis.host.terminal.lcd import _COLOURS, LARGE, SMALL, Glass, character, lit

@@ -19,11 +19,11 @@ from running import command, start
 
 from countis import E44, Meter
 from countis.host.running.feeder import Feeder
-from countis.host.running.hub import Desk, Hub
+from countis.host.running.hub import LineHub, MeterPort
 from countis.modbus import pdu, rtu, tcp
 from countis.modbus.said import trace
 from countis.modbus.said.trace import Direction, Form, Port, Said
-from countis.serve.trace_file import TracedHub, TraceFile, hub_of
+from countis.serve.trace_file import Traced, TraceFile
 from countis.supply import three_phase
 from countis.words.errors import SettingError, TraceError
 
@@ -171,18 +171,27 @@ def test_a_file_cut_anywhere_keeps_its_whole_frames(form: Form, cut: int) -> Non
 # the recorder
 
 
+class Kept(Traced):
+    """A line whose frames are kept, and the line itself."""
+
+    def __init__(self, line: LineHub, file: TraceFile) -> None:
+        super().__init__(line, file)
+        self.line, self.troubles = line, line.troubles
+
+
 @contextmanager
-def kept(path: Path, *addresses: int, faults: Sequence[dict[str, object]] = ()) -> Iterator[Hub]:
+def kept(path: Path, *addresses: int, faults: Sequence[dict[str, object]] = ()) -> Iterator[Kept]:
     """A line of meters whose frames are kept in a file."""
     desks = []
     for address in addresses:
         meter = Meter(E44, ct_primary=200, ct_secondary=5, address=address)
         meter.feed(three_phase(230, 1.0), seconds=2.0)
-        desks.append(Desk(Feeder(meter, three_phase(230, 1.0), 1.0)))
+        desks.append(MeterPort(Feeder(meter, three_phase(230, 1.0), 1.0)))
         desks[-1].set_faults(faults)
-    file = TraceFile(path)
+    line = LineHub(desks)
+    file = TraceFile(path, line.report)
     try:
-        yield hub_of(desks, file)
+        yield Kept(line, file)
     finally:
         file.close()
 
@@ -193,13 +202,13 @@ def test_each_frame_is_kept_once_and_as_it_leaves(form: Form, tmp_path: Path) ->
     before = time.time_ns() // 1000
     with kept(path, 5, 6) as hub:
         heard = hub.rtu(rtu.frame(5, READ)).data
-        assert hub.rtu_at_hand(rtu.frame(5, READ)) == heard
-        assert hub.rtu_at_hand(rtu.frame(9, READ)) is None
+        assert hub.rtu_cached(rtu.frame(5, READ)) == heard
+        assert hub.rtu_cached(rtu.frame(9, READ)) is None
         hub.rtu(rtu.frame(0, pdu.write_request(40481, [1])))
         hub.rtu(rtu.frame(9, READ))
         replied = hub.tcp(tcp.Envelope(7, 6, READ)).data
-        assert hub.tcp_at_hand(whole) == replied
-        hub.tcp_at_hand(tcp.wrap(7, 6, pdu.read_request(50522, 2)))  # not at hand: the port asks again, and then it is kept
+        assert hub.tcp_cached(whole) == replied
+        hub.tcp_cached(tcp.wrap(7, 6, pdu.read_request(50522, 2)))  # not at hand: the port asks again, and then it is kept
         hub.tcp(tcp.Envelope(7, 9, READ))
     found = trace.read(path.read_bytes())
     over_tcp = rtu.frame(6, replied[7:])
@@ -217,7 +226,7 @@ def test_faults_leave_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "t.txt"
     with kept(path, 5, faults=[{"kind": "late", "ms": 1500.0}, {"kind": "crc"}]) as hub:
         answer = hub.rtu(rtu.frame(5, READ))
-        hub.desks[0].set_faults([{"kind": "dead"}])
+        hub.line.ports[0].set_faults([{"kind": "dead"}])
         hub.rtu(rtu.frame(5, READ))
     asked, reply, again = trace.read(path.read_bytes())
     assert reply.frame == answer.data
@@ -229,14 +238,8 @@ def test_faults_leave_as_they_are(tmp_path: Path) -> None:
 def test_colliding_replies_are_one(tmp_path: Path) -> None:
     with kept(tmp_path / "t.txt", 5, 5) as hub:
         heard = hub.rtu(rtu.frame(5, READ)).data
-        assert hub.rtu_at_hand(rtu.frame(5, READ)) is None
+        assert hub.rtu_cached(rtu.frame(5, READ)) is None
     assert [one.frame for one in trace.read((tmp_path / "t.txt").read_bytes())] == [rtu.frame(5, READ), heard]
-
-
-def test_without_a_trace_the_hub_is_the_plain_one() -> None:
-    desk = Desk(Feeder(Meter(E44), three_phase(230, 1.0), 1.0))
-    assert type(hub_of([desk], None)) is Hub
-    assert hub_of([desk], None, (9600, "E", 1)).line_speed == (9600, "E", 1)
 
 
 @BOTH
@@ -289,7 +292,6 @@ def test_a_full_disk_ends_the_trace_and_not_the_meter(tmp_path: Path, monkeypatc
         return pwrite(fd, part, at)
 
     with kept(path, 5) as hub:
-        assert isinstance(hub, TracedHub)
         hub.rtu(rtu.frame(5, READ))
         monkeypatch.setattr(os, "pwrite", full)
         hub._file.flush()

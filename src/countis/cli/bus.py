@@ -32,15 +32,16 @@ def add_bus(commands: Any, endpoint: Endpoint, state_folder: Callable[[], Path])
     add_trace(p)
 
     def call(args: argparse.Namespace) -> int:
-        from countis.host.running.bus import Options, run
+        from countis.host.bus import Options, run
 
         if not (math.isfinite(args.speed) and 0.0 < args.speed <= 1000.0):
             raise SettingError("--speed", f"{args.speed:g} is not possible", "above 0, up to 1000")
         data = Path(args.data) if args.data is not None else state_folder() / "bus" / Path(args.site).stem
         ready = Path(args.ready_file) if args.ready_file is not None else None
         web, trace = endpoint(args.web, "--web"), trace_path(args)
-        return run(Options(Path(args.site), data, args.pace, web, args.token, most(args), args.diagnostics, args.speed, ready,
-                           trace, access(args, endpoint), args.log))  # fmt: skip
+        return run(Options(site=Path(args.site), data=data, pace=args.pace, web=web, token=args.token, most=most(args),
+                           diagnostics=args.diagnostics, speed=args.speed, ready_file=ready, trace=trace,
+                           access=access(args, endpoint), log=args.log))  # fmt: skip
 
     p.set_defaults(call=call)
 

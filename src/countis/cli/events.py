@@ -28,7 +28,7 @@ def add_events(commands: Any, folder: Callable[[str | None, Model | None], Path]
 
 
 def _events(args: argparse.Namespace) -> int:
-    from countis.host.running.console import event_line, event_rows
+    from countis.host.running.events import event_line, event_rows
 
     path = args.folder(args.data, MODELS[args.model] if args.model is not None else None) / "meter.fram"
     try:
@@ -41,7 +41,7 @@ def _events(args: argparse.Namespace) -> int:
         raise MemoryImageError(
             path, "the hot page is damaged, which numbers the events", "a memory that is whole"
         )
-    rows = event_rows(meter)
+    rows = event_rows(meter.state)
     if args.format == "json":
         print(json.dumps(rows, indent=1))
     elif args.format == "csv":

@@ -100,7 +100,7 @@ def _raw(args: argparse.Namespace) -> Raw:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from countis.host.running.run import Options, run  # loads numba, which the other commands need not wait for
+    from countis.host.run import Options, run  # loads numba, which the other commands need not wait for
 
     if args.supply is not None and args.recording is not None:
         raise _Usage("run", "--supply and --recording exclude each other", "one of them")

@@ -202,3 +202,29 @@ def value_of(
     if symbol == "demand.P":  # kept without the CT ratio, as the bus shows it
         return exact * (int(settings["ct_primary"]) / int(settings["ct_secondary"])) / quantity.per_si
     return exact if quantity.per_si == 1 else exact / quantity.per_si
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """What a meter was when a second had passed, apart from it: read by symbol as a State is, from any thread."""
+
+    model: Model
+    live: Floats
+    row: Ints
+    settings: Mapping[str, Value]
+    lost: frozenset[Page]
+    powered: bool
+    missing: tuple[str, ...]
+    clock: int
+
+    def __getitem__(self, symbol: str) -> float | int | str | None:
+        """Return a quantity in SI units, or a setting; None = not available."""
+        return value_of(symbol, self.live, self.row, self.settings, self.lost)
+
+
+def snapshot(state: State) -> Snapshot:
+    """Return a copy of what can be seen of a meter now."""
+    return Snapshot(
+        state.model, state.live.copy(), state.row.copy(), dict(state.settings), state.lost, state.powered,
+        state.missing, state.clock,
+    )  # fmt: skip

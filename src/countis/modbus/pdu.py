@@ -20,6 +20,7 @@ class Code(IntEnum):
     FUNCTION = 1
     ADDRESS = 2
     VALUE = 3
+    BUSY = 6
     GATEWAY_TARGET = 11
 
 

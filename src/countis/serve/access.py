@@ -7,51 +7,49 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from countis.modbus import pdu
-from countis.serve.web.guard import Allowance
+from countis.serve.allowance import Allowance
 from countis.words.errors import SettingError
 
 _WRITES: Final = (pdu.WRITE, pdu.WRITE_MANY)
-BUSY: Final = 6  # exception "server device busy"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@dataclass(slots=True)
 class Policy:
     """What a line lets in. allow: networks that may connect over TCP, none is all. writes: a second, None is without bound."""
 
-    allow: tuple[Network, ...] = ()
-    read_only: bool = False
-    writes: int | None = None
-    _spent: Allowance | None = field(default=None)
-
-    def __post_init__(self) -> None:
-        if self.writes is not None:
-            self._spent = Allowance(self.writes)
+    def __init__(self, allow: tuple[Network, ...] = (), read_only: bool = False, writes: int | None = None) -> None:
+        self._allow, self._read_only = allow, read_only
+        self._writes = None if writes is None else Allowance(writes)
+        self._lock = threading.Lock()  # guards the allowance, which the threads of several ports spend from
 
     def admits(self, peer: str) -> bool:
         """Tell whether an address may connect."""
-        if not self.allow:
+        if not self._allow:
             return True
         try:
             address = ipaddress.ip_address(peer.partition("%")[0])
         except ValueError:
             return False
         mapped = getattr(address, "ipv4_mapped", None)
-        return any((mapped or address) in network for network in self.allow)
+        return any((mapped or address) in network for network in self._allow)
 
     def refusal(self, request: bytes, now: float) -> int | None:
         """Return the exception that a request gets before any meter hears of it, None where it may pass."""
         if not request or request[0] not in _WRITES:
             return None
-        if self.read_only:
+        if self._read_only:
             return pdu.Code.FUNCTION
-        return BUSY if self._spent is not None and not self._spent.spend("", now) else None
+        if self._writes is None:
+            return None
+        with self._lock:
+            return None if self._writes.spend("", now) else pdu.Code.BUSY
 
 
 @dataclass(frozen=True, slots=True)

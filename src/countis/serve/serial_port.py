@@ -1,7 +1,7 @@
 """A serial port or a pty, answered by a thread: blocking reads, and silence told by the time-out of `select`.
 
 Rule: a frame is answered when it is whole; on a device after 3.5 characters of silence, on a pty at once unless it is paced. A
-paced pty goes through the model of rs485.py: bytes take their time, and what the line does to them.
+paced pty goes through the model of modbus/line/cable.py: bytes take their time, and what the line does to them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Final
 
 import serial
 
-from countis.host.running.hub import Hub, Speed
 from countis.modbus import pdu, rtu
+from countis.modbus.line.answer import Answer
 from countis.modbus.line.cable import Line
-from countis.modbus.line.faults import Answer
+from countis.serve.answering import Answering
 from countis.words.errors import BusError
 
 _WAKE: Final = 0.2  # s between looks at whether to stop, on a quiet line
@@ -31,16 +31,11 @@ _SPIN: Final = 0.00015  # s before its time at which waiting becomes looking at 
 _MASTER, _METERS = 0, 1  # stations of the modelled line
 
 
-def bits_of(speed: Speed) -> int:
-    """Return the bits of a character: start, 8 data, parity, stop."""
-    return 9 + speed[2] + (speed[1] != "N")
-
-
 class SerialPort:
     """One line. path: `pty` or a device. keep_silence: 3.5 characters before a reply. line: the model that paces a pty."""
 
-    def __init__(self, hub: Hub, path: str, *, keep_silence: bool = False, line: Line | None = None) -> None:
-        self._hub, self._path, self._line = hub, path, line
+    def __init__(self, answering: Answering, path: str, *, keep_silence: bool = False, line: Line | None = None) -> None:
+        self._answering, self._path, self._line = answering, path, line
         self.keep_silence = keep_silence or path != "pty" or line is not None
         self._stop = threading.Event()
         self._port: serial.Serial | None = None
@@ -65,9 +60,9 @@ class SerialPort:
 
     def _open_device(self) -> None:
         """Open the device at the speed of the line; BusError where it cannot be."""
-        baud, parity, stop = self._speed = self._hub.line_speed
+        baud, parity, stop_bits = self._speed = self._answering.speed
         try:
-            self._port = serial.Serial(self._path, baud, parity=parity, stopbits=stop, timeout=0, exclusive=True)
+            self._port = serial.Serial(self._path, baud, parity=parity, stopbits=stop_bits, timeout=0, exclusive=True)
         except (OSError, ValueError) as error:
             number = getattr(error, "errno", None)
             reason = os.strerror(number) if number else str(error)
@@ -87,11 +82,11 @@ class SerialPort:
         self._thread.start()
 
     def _silence(self) -> float:
-        speed = self._hub.line_speed
-        return rtu.silence_ns(speed[0], bits_of(speed)) / 1e9
+        speed = self._answering.speed
+        return rtu.silence_ns(speed.baud, speed.bits) / 1e9
 
     def _answer(self) -> None:
-        framer = rtu.SlaveFramer(self._hub.refresh())
+        framer = rtu.SlaveFramer(self._answering.addresses())
         while not self._stop.is_set():
             try:
                 self._follow_settings()
@@ -101,10 +96,10 @@ class SerialPort:
             except (OSError, serial.SerialException):
                 if self._port is None or not self._find_again():
                     return
-                framer = rtu.SlaveFramer(self._hub.refresh())
+                framer = rtu.SlaveFramer(self._answering.addresses())
             except Exception:  # a fault of ours costs what was said, not the line
                 traceback.print_exc()
-                framer = rtu.SlaveFramer(self._hub.refresh())
+                framer = rtu.SlaveFramer(self._answering.addresses())
 
     def _turn(self, framer: rtu.SlaveFramer) -> None:
         """Wait for bytes, silence or the time of a late reply, and act on what comes first."""
@@ -116,7 +111,7 @@ class SerialPort:
             self._take(framer, self._without_echo(self._through_line(data)), came)
         elif framer.waiting:
             for frame in framer.silence():
-                self._queue(self._hub.rtu(frame), time.monotonic_ns())
+                self._queue(self._answering.rtu(frame), time.monotonic_ns())
         if self._waiting:
             now = time.monotonic()
             while self._waiting and self._waiting[0][0] <= now:
@@ -127,13 +122,13 @@ class SerialPort:
         if not data:
             return
         if not framer.waiting:
-            reply = self._hub.rtu_at_hand(data)
+            reply = self._answering.rtu_cached(data)
             if reply is not None:
                 self._queue(Answer(0, reply), came)
                 return
-            framer.addresses = self._hub.refresh()
+            framer.addresses = self._answering.addresses()
         for frame in framer.receive(data):
-            self._queue(self._hub.rtu(frame), came)
+            self._queue(self._answering.rtu(frame), came)
 
     def _comes(self, framer: rtu.SlaveFramer) -> bool:
         """Wait for bytes, not beyond the silence and the next late reply; its last moment is spent here."""
@@ -188,8 +183,7 @@ class SerialPort:
             self._later(end, bytes(byte.value for byte in line.hear(_MASTER, start, end)))
         line.forget(start - line.silence_ns)
         while (left := end - time.monotonic_ns()) > 0 and not self._stop.wait(max(0.0, left / 1e9 - _SPIN)):
-            if left < 1e9 * _SPIN:
-                continue
+            pass  # the last moment is spent looking at the clock, since waiting is not so exact
         return bytes(byte.value for byte in heard if not byte.spoilt)
 
     def _queue_on_line(self, line: Line, answer: Answer) -> None:
@@ -221,14 +215,14 @@ class SerialPort:
 
     def _follow_settings(self) -> None:
         """Let the device follow a speed that was changed by keys."""
-        if self._port is not None and self._hub.line_speed != self._speed:
-            self._speed = self._hub.line_speed
+        if self._port is not None and self._answering.speed != self._speed:
+            self._speed = self._answering.speed
             self._port.baudrate, self._port.parity, self._port.stopbits = self._speed
 
     def _find_again(self) -> bool:
         """Wait until an adapter that is gone is there again; False when asked to stop."""
         trouble = f"{self.name} is gone"
-        self._hub.troubles.append(trouble)
+        self._answering.report(trouble)
         if self._port is not None:
             self._port.close()
         while not self._stop.wait(_AGAIN):
@@ -236,7 +230,7 @@ class SerialPort:
                 self._open_device()
             except BusError:
                 continue
-            self._hub.troubles.remove(trouble)
+            self._answering.report(trouble, over=True)
             self._waiting.clear()
             self._echo, self._echoes = b"", None
             return True
@@ -247,8 +241,8 @@ class SerialPort:
         if self._line is None and self._echoes is not False:
             self._echo = reply
             if self._port is not None:
-                speed = self._hub.line_speed
-                self._echo_until = time.monotonic() + (len(reply) + 8) * bits_of(speed) / speed[0] + self._silence()
+                speed = self._answering.speed
+                self._echo_until = time.monotonic() + (len(reply) + 8) * speed.bits / speed.baud + self._silence()
         while reply and not self._stop.is_set():
             try:
                 reply = reply[os.write(self._fd, reply) :]

@@ -1,6 +1,6 @@
 """Where masters connect over TCP: Modbus TCP, plain or behind TLS, and RTU over TCP; a thread answers each port.
 
-Rule: ports move bytes; framing is in modbus/, who answers is decided at the hub. A client that floods, sleeps or does not read
+Rule: ports move bytes; framing is in modbus/, who answers stands behind `Answering`. A client that floods, sleeps or does not read
 costs no more than its connection.
 """
 
@@ -20,10 +20,11 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
-from countis.host.running.hub import Hub
 from countis.modbus import rtu, tcp
-from countis.modbus.line.faults import Answer
-from countis.words.errors import BusError
+from countis.modbus.line.answer import Answer
+from countis.serve.access import Policy
+from countis.serve.answering import Answering
+from countis.serve.listening import listening
 
 MOST_CONNECTIONS: Final = 1000
 _SPARE_FILES: Final = 200  # beside connections: memories, ports, the page
@@ -40,9 +41,9 @@ _BUSY: Final = ssl.SSLWantReadError, ssl.SSLWantWriteError
 class Requests:
     """What one connection asks. late: answers that are to wait, kept apart from those that go out at once."""
 
-    def __init__(self, framer: tcp.Framer | rtu.SlaveFramer, at_hand: Callable[[bytes], bytes | None],
+    def __init__(self, framer: tcp.Framer | rtu.SlaveFramer, cached: Callable[[bytes], bytes | None],
                  ask: Callable[[Any], Answer]) -> None:  # fmt: skip
-        self._framer, self._at_hand, self._ask = framer, at_hand, ask
+        self._framer, self._cached, self._ask = framer, cached, ask
         self.late: list[Answer] = []
 
     @property
@@ -53,7 +54,7 @@ class Requests:
     def answer(self, data: bytes) -> bytes:
         """Take bytes; return the replies to what they complete."""
         if not self._framer.waiting:
-            reply = self._at_hand(data)
+            reply = self._cached(data)
             if reply is not None:
                 return reply
         answers = [self._ask(request) for request in self._framer.receive(data)]
@@ -64,15 +65,15 @@ class Requests:
 class TcpPort(Requests):
     """The requests of one connection of Modbus TCP."""
 
-    def __init__(self, hub: Hub) -> None:
-        super().__init__(tcp.Framer(), hub.tcp_at_hand, hub.tcp)
+    def __init__(self, answering: Answering) -> None:
+        super().__init__(tcp.Framer(), answering.tcp_cached, answering.tcp)
 
 
 class RtuTcpPort(Requests):
     """The requests of one connection of RTU over TCP: lengths alone part the frames."""
 
-    def __init__(self, hub: Hub) -> None:
-        super().__init__(rtu.SlaveFramer(timed=False), hub.rtu_at_hand, hub.rtu)
+    def __init__(self, answering: Answering) -> None:
+        super().__init__(rtu.SlaveFramer(timed=False), answering.rtu_cached, answering.rtu)
 
 
 class Connection:
@@ -147,17 +148,26 @@ class Connection:
 class TcpServer:
     """A listening port and its connections, at most so many; the idle and those that do not read are closed."""
 
-    def __init__(self, hub: Hub, kind: Callable[[Hub], Requests], at: tuple[str, int], option: str, *,
-                 most: int = MOST_CONNECTIONS, idle_s: float = IDLE_S, tls: ssl.SSLContext | None = None) -> None:  # fmt: skip
-        """Open the port; BusError names the option where it cannot be opened."""
-        self._hub, self._kind, self._most, self._idle_s, self._tls = hub, kind, most, idle_s, tls
+    def __init__(
+        self,
+        answering: Answering,
+        kind: Callable[[Answering], Requests],
+        at: tuple[str, int],
+        option: str,
+        *,
+        most: int = MOST_CONNECTIONS,
+        idle_s: float = IDLE_S,
+        tls: ssl.SSLContext | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        """Open the port; BusError names the option where it cannot be opened. policy: who may connect; None is all."""
+        self._answering, self._kind, self._most, self._idle_s, self._tls = answering, kind, most, idle_s, tls
+        self._policy = policy or Policy()
         self.connections: dict[int, Connection] = {}  # by file number
         self._late: list[tuple[float, int, Connection, bytes]] = []  # replies by the time they are due
         self._again: list[Connection] = []  # have more to read than their sockets tell
         self._order = 0
-        self._listener = _listener(*at, option, min(most, 1024))
-        name, number = self._listener.getsockname()[:2]
-        self.name = f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
+        self._listener, self.name = listening(*at, option, min(most, 1024), "a free port of this machine, 0 for any")
         self._stop, self._wake = False, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll = select.epoll()
         for fd in (self._listener.fileno(), self._wake):
@@ -236,13 +246,13 @@ class TcpServer:
             if error.errno in _NO_ROOM:  # those who wait are looked at in the next sweep
                 self._epoll.modify(self._listener.fileno(), 0)
             return
-        if not self._hub.policy.admits(peer[0]) or len(self.connections) >= self._most:
+        if not self._policy.admits(peer[0]) or len(self.connections) >= self._most:
             line.close()
             return
         line.setblocking(False)
         try:
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(line, self._kind(self._hub), self._tls)
+            connection = Connection(line, self._kind(self._answering), self._tls)
         except OSError:
             line.close()
             return
@@ -293,19 +303,6 @@ class TcpServer:
         self._listener.close()
         self._epoll.close()
         os.close(self._wake)
-
-
-def _listener(host: str, port: int, option: str, backlog: int) -> socket.socket:
-    """Return a socket that listens; BusError names the option where it cannot."""
-    try:
-        family, _, _, _, at = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server((str(at[0]), port), family=family, backlog=backlog)
-    except (OSError, UnicodeError) as error:
-        number = getattr(error, "errno", None)
-        reason = os.strerror(number) if number and number > 0 else str(error)
-        raise BusError(f"{option} {host}:{port}", reason, "a free port of this machine, 0 for any") from None
-    listener.setblocking(False)
-    return listener
 
 
 def raise_file_limit(connections: int) -> None:

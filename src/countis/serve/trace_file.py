@@ -1,7 +1,7 @@
 """`--trace FILE`: keeps what is said on the ports in a file, as text or pcapng by its ending.
 
-Rule: listens where the ports ask their hub, so that each frame is kept once and as it leaves: silence, faults and collisions
-too. A hub without a trace is the plain one and does nothing for it. What is flushed each second stays whole after a kill.
+Rule: stands between the doors and who answers, so that each frame is kept once and as it leaves: silence, faults and
+collisions too. Where there is no trace, nothing stands there. What is flushed each second stays whole after a kill.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from countis.host.running.hub import Desk, Hub, Speed
 from countis.modbus import rtu, tcp
-from countis.modbus.line.faults import Answer
+from countis.modbus.line.answer import Answer
 from countis.modbus.said import trace
 from countis.modbus.said.trace import Direction, Form, Port, Said
+from countis.serve.answering import Answering, Speed
 from countis.words.errors import SettingError, TraceError
 
 _FLUSH: Final = 1.0  # s between flushes
@@ -29,16 +29,19 @@ _HEADER: Final = 6  # bytes of Modbus TCP before the unit
 
 
 class TraceFile:
-    """A file that frames are appended to. path: ends in .txt or .pcapng; what it holds already stays."""
+    """A file that frames are appended to. path: ends in .txt or .pcapng; what it holds already stays.
 
-    def __init__(self, path: Path) -> None:
+    report: called once, with a few words, where the disk takes no more.
+    """
+
+    def __init__(self, path: Path, report: Callable[[str], None] = lambda text: None) -> None:
         forms = {form.value: form for form in Form}
         if path.suffix not in forms:
             raise SettingError(
                 f"--trace {path}", "of no known kind", f"a file that ends in {', '.join(forms)}"
             )
         self.path, self._form = path, forms[path.suffix]
-        self.status: list[list[str]] = []  # where it is told that the disk is full: in the first
+        self._report = report
         self._ended = False
         self._waiting: deque[tuple[Said, ...]] = deque()  # exchanges
         self._writing, self._stop = threading.Lock(), threading.Event()
@@ -93,8 +96,7 @@ class TraceFile:
             self._size = at
         except OSError as error:
             self._ended = True
-            for troubles in self.status[:1]:
-                troubles.append(f"trace ended: {error.strerror}")
+            self._report(f"trace ended: {error.strerror}")
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, self._size)
 
@@ -111,60 +113,54 @@ class TraceFile:
         os.close(self._fd)
 
 
-class TracedHub(Hub):
-    """A hub whose frames are kept."""
+class Traced:
+    """Who answers, with every frame of it kept in a file; an `Answering` before another."""
 
-    def __init__(self, desks: Sequence[Desk], speed: Speed | None, file: TraceFile) -> None:
-        super().__init__(desks, speed)
-        self._file = file
-        file.status.append(self.troubles)
+    def __init__(self, inner: Answering, file: TraceFile) -> None:
+        self._inner, self._file = inner, file
+        self.addresses, self.report = inner.addresses, inner.report
+
+    @property
+    def speed(self) -> Speed:
+        """How fast the serial line is."""
+        return self._inner.speed
 
     def rtu(self, frame: bytes) -> Answer:
         """Answer an RTU frame, and keep both."""
-        asked = time.time_ns() // 1000
-        answer = super().rtu(frame)
-        self._file.keep(Port.RTU, asked, frame, answer.data, answer.delay_ns)
+        asked_us = _now_us()
+        answer = self._inner.rtu(frame)
+        self._file.keep(Port.RTU, asked_us, frame, answer.data, answer.delay_ns)
         return answer
 
     def tcp(self, envelope: tcp.Envelope) -> Answer:
         """Answer a TCP request, and keep both."""
-        asked = time.time_ns() // 1000
-        answer = super().tcp(envelope)
+        asked_us = _now_us()
+        answer = self._inner.tcp(envelope)
         reply = _as_rtu(answer.data) if answer.data else b""
-        self._file.keep(Port.TCP, asked, rtu.frame(envelope.unit, envelope.pdu), reply, answer.delay_ns)
+        self._file.keep(Port.TCP, asked_us, rtu.frame(envelope.unit, envelope.pdu), reply, answer.delay_ns)
         return answer
 
-    def tcp_at_hand(self, request: bytes) -> bytes | None:
-        """Return a reply that is at hand, and keep both."""
-        asked = time.time_ns() // 1000
-        reply = super().tcp_at_hand(request)
+    def tcp_cached(self, request: bytes) -> bytes | None:
+        """Return a reply that needs nobody, and keep both."""
+        asked_us = _now_us()
+        reply = self._inner.tcp_cached(request)
         if reply is not None:
-            self._file.keep(Port.TCP, asked, _as_rtu(request), _as_rtu(reply), 0)
+            self._file.keep(Port.TCP, asked_us, _as_rtu(request), _as_rtu(reply), 0)
         return reply
 
-    def rtu_at_hand(self, frame: bytes) -> bytes | None:
-        """Return a reply that is at hand, and keep both."""
-        asked = time.time_ns() // 1000
-        reply = super().rtu_at_hand(frame)
+    def rtu_cached(self, frame: bytes) -> bytes | None:
+        """Return a reply that needs nobody, and keep both."""
+        asked_us = _now_us()
+        reply = self._inner.rtu_cached(frame)
         if reply is not None:
-            self._file.keep(Port.RTU, asked, frame, reply, 0)
+            self._file.keep(Port.RTU, asked_us, frame, reply, 0)
         return reply
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
 
 
 def _as_rtu(whole: bytes) -> bytes:
     """Return what is said in a TCP frame as an RTU frame."""
     return rtu.frame(whole[_HEADER], whole[_HEADER + 1 :])
-
-
-def open_trace(stack: contextlib.AsyncExitStack, path: Path | None) -> TraceFile | None:
-    """Open the file of `--trace`, if it is wanted; SettingError or TraceError where it cannot be."""
-    if path is None:
-        return None
-    file = TraceFile(path)
-    stack.callback(file.close)
-    return file
-
-
-def hub_of(desks: Sequence[Desk], file: TraceFile | None, speed: Speed | None = None) -> Hub:
-    """Return the hub of a line, one that is kept where there is a file for it."""
-    return Hub(desks, speed) if file is None else TracedHub(desks, speed, file)

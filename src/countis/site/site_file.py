@@ -22,7 +22,7 @@ MOST_METERS: Final = 247
 
 
 @dataclass(frozen=True, slots=True)
-class MeterPlan:
+class SiteMeter:
     """One meter of a line. supply: a file beside the site's, where it is simulated; None is the workshop."""
 
     address: int
@@ -46,7 +46,7 @@ class MeterPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class LinePlan:
+class SiteLine:
     """One line: where it is, how fast, who is on it. collide: meters of one address answer at once, as on a real wire.
 
     metres, terminated, echo, noise, lost, doubled: of the modelled line, which paces a pty.
@@ -63,7 +63,7 @@ class LinePlan:
     noise: float
     lost: float
     doubled: float
-    meters: tuple[MeterPlan, ...] = field(default_factory=tuple)
+    meters: tuple[SiteMeter, ...] = field(default_factory=tuple)
 
 
 def _flag(value: Any) -> bool:
@@ -134,7 +134,7 @@ _METER: Final[Mapping[str, Row]] = {
 }
 
 
-def read_site(content: str, name: str) -> tuple[LinePlan, ...]:
+def read_site(content: str, name: str) -> tuple[SiteLine, ...]:
     """Read a site file; SiteError with file, line, key and what is allowed."""
     reader = Reader(content, name, SiteError)
     lines = reader.table(reader.document, "", 0, _TOP)["line"]
@@ -153,7 +153,7 @@ def read_site(content: str, name: str) -> tuple[LinePlan, ...]:
     return tuple(plans)
 
 
-def _line(reader: Reader, index: int, values: Any, seen: int) -> LinePlan:
+def _line(reader: Reader, index: int, values: Any, seen: int) -> SiteLine:
     row = reader.table(values, "line", index, _LINE)
     if not 1 <= len(row["meter"]) <= MOST_METERS:
         raise reader.fail("line", index, "meter", f"{len(row['meter'])} meters", f"1..{MOST_METERS} on a line")
@@ -166,10 +166,10 @@ def _line(reader: Reader, index: int, values: Any, seen: int) -> LinePlan:
         found[meter.address] = k
     parity, stop_bits = row["comset"]
     cable = {key: row[key] for key in ("collide", "metres", "terminated", "echo", "noise", "lost", "doubled")}
-    return LinePlan(row["target"], row["baud"], parity, stop_bits, meters=meters, **cable)
+    return SiteLine(row["target"], row["baud"], parity, stop_bits, meters=meters, **cable)
 
 
-def _meter(reader: Reader, index: int, values: Any) -> MeterPlan:
+def _meter(reader: Reader, index: int, values: Any) -> SiteMeter:
     row = reader.table(values, "line.meter", index, _METER)
     if row["address"] is None:
         raise reader.fail("line.meter", index, "address", "missing", "1..247")
@@ -180,7 +180,7 @@ def _meter(reader: Reader, index: int, values: Any) -> MeterPlan:
         except SettingError as error:
             raise _fault_failure(reader, index, error) from None
     name = row["name"] or f"meter-{row['address']:03}"
-    return MeterPlan(row["address"], name, row["model"], row["ct"], row["supply"], row["seed"], row["tariff_control"],
+    return SiteMeter(row["address"], name, row["model"], row["ct"], row["supply"], row["seed"], row["tariff_control"],
                      row["serial_number"], row["swapped"], row["stale_after"], tuple(faults))  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from countis.host.running.memory_file import MemoryFile
-from countis.host.running.run import meter_of
+from countis.host.running.plant import load_or_create
 from countis.host.running.sources import supply_plan
 from countis.meter.meter import Meter
 from countis.meter.metrology.calibration import found, phasors
@@ -39,7 +39,7 @@ def calibrate(folder: Path, model: Model | None, file: Path, seconds: float) -> 
         raise SettingError(file, "is not steady", "voltages and loads without recording or event")
     memory = MemoryFile(folder)
     try:
-        meter, _ = meter_of(memory, model, E44)
+        meter, _ = load_or_create(memory, model, E44)
         before = meter.state.calibration
         constants = _find(plan.build(meter.ratio), file, seconds)
         refusal = meter.apply([SetCalibration(constants)])

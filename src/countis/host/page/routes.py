@@ -8,14 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
-import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -23,19 +20,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from countis.host.page.audience import Audience, Viewer
-from countis.host.page.station import Station, lcd
+from countis.host.page.meter_view import MeterView, lcd
+from countis.host.page.viewers import Viewer, Viewers
+from countis.host.running.plan import Endpoint
+from countis.host.running.plant import OpenMeter
 from countis.host.running.runner import Runner
 from countis.serve.web.guard import COOKIE, MAX_BODY, Guard, line, matches
-from countis.words.errors import BusError, CountisError, SupplyError
+from countis.serve.web.server import web_server
+from countis.words.errors import CountisError, SupplyError, printable
 
 MOST_VIEWERS: Final = 64
-_MOST_CONNECTIONS: Final = 256
-_GRACE_S: Final = 0.3  # for answers that are under way at the end
-_HEAD_S: Final = 5.0  # for the head of a request
-_PING_S: Final = 0.75  # a viewer gone without a word is found out after 2.25 s: a hold that enters a setup takes 3 s
 _TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _STATIC: Final = resources.files("countis.host.page").joinpath("static")
 
@@ -47,11 +42,13 @@ class TooLarge(CountisError):
 class Pages:
     """The routes."""
 
-    def __init__(self, stations: Sequence[Station], runner: Runner, token: str | None) -> None:
+    def __init__(self, views: Sequence[MeterView], runner: Runner, token: str | None) -> None:
         self._runner = runner
-        self._wiring = asyncio.Lock()  # one change of supply at a time
-        self.audiences = [Audience(station) for station in stations]
-        at = "/api/meters/{address}"
+        self._supplying = asyncio.Lock()  # one change of supply at a time
+        self.viewers = [Viewers(view) for view in views]
+        for viewers in self.viewers:
+            runner.publisher.subscribe(viewers)
+        at = "/api/meters/{meter}"
         self.app = Starlette(
             routes=[
                 Route("/", self.page),
@@ -60,7 +57,7 @@ class Pages:
                 Route("/api/meters", self.meters),
                 Route(at, self.meter),
                 Route(f"{at}/supply", self.supply),
-                Route(f"{at}/supply", self.wire, methods=["PUT"]),
+                Route(f"{at}/supply", self.set_supply, methods=["PUT"]),
                 Route(f"{at}/seal", self.seal, methods=["PUT"]),
                 Route(f"{at}/faults", self.faults, methods=["GET", "PUT"]),
                 Route(f"{at}/events", self.events),
@@ -73,14 +70,19 @@ class Pages:
         )
         self._token = token
 
-    def _audience(self, address: str) -> Audience:
-        for audience in self.audiences:
-            if str(audience.station.address) == address:
-                return audience
-        raise HTTPException(404, f"no meter at address {address[:20]}")
+    def _viewers(self, key: str) -> Viewers:
+        """Return those of a meter by its name, or by its address where that is unique."""
+        for viewers in self.viewers:
+            if viewers.view.name == key:
+                return viewers
+        at_address = [viewers for viewers in self.viewers if str(viewers.view.address) == key]
+        if len(at_address) == 1:
+            return at_address[0]
+        several = f"several meters at address {key[:20]}: ask by name" if at_address else f"no meter {key[:60]}"
+        raise HTTPException(409 if at_address else 404, several)
 
-    def _station(self, request: Request) -> Station:
-        return self._audience(request.path_params["address"]).station
+    def _view(self, request: Request) -> MeterView:
+        return self._viewers(request.path_params["meter"]).view
 
     async def page(self, request: Request) -> Response:
         """Return the page."""
@@ -101,72 +103,71 @@ class Pages:
 
     async def meters(self, request: Request) -> Response:
         """List the meters."""
-        stations = [audience.station for audience in self.audiences]
-        return JSONResponse([station.summary() for station in stations])
+        return JSONResponse([viewers.view.summary() for viewers in self.viewers])
 
     async def meter(self, request: Request) -> Response:
         """Return everything of one meter."""
-        station = self._station(request)
-        return JSONResponse({**station.state(), "lcd": lcd(station.frame())})
+        view = self._view(request)
+        return JSONResponse({**view.state(), "lcd": lcd(view.frame())})
 
     async def supply(self, request: Request) -> Response:
         """Return what a meter is wired to."""
-        station = self._station(request)
-        return JSONResponse({"name": station.supply_name, "document": station.supply})
+        view = self._view(request)
+        return JSONResponse({"name": view.supply_name, "document": view.supply})
 
-    async def wire(self, request: Request) -> Response:
-        """Wire a meter to a supply, given as JSON or as TOML."""
-        audience, body = self._audience(request.path_params["address"]), await _body(request)
-        station = audience.station
+    async def set_supply(self, request: Request) -> Response:
+        """Feed a meter from a supply, given as JSON or as TOML."""
+        viewers, body = self._viewers(request.path_params["meter"]), await _body(request)
+        view = viewers.view
         try:
             text = body.decode()
         except UnicodeDecodeError as error:
             raise SupplyError("supply", f"byte {error.start} is not UTF-8", "UTF-8") from None
-        async with self._wiring:
+        async with self._supplying:
             if request.headers.get("content-type", "").startswith("application/json"):
-                await asyncio.to_thread(station.wire, _object(text), "page")
+                await asyncio.to_thread(view.set_supply, _object(text), "page")
             else:
-                await asyncio.to_thread(station.wire_text, text, "scenario")
-        audience.tell_supply()
-        return JSONResponse({"name": station.supply_name, "document": station.supply})
+                await asyncio.to_thread(view.set_supply_text, text, "scenario")
+        viewers.show_supply()
+        return JSONResponse({"name": view.supply_name, "document": view.supply})
 
     async def seal(self, request: Request) -> Response:
         """Close or break the seal."""
-        station, content = self._station(request), _object((await _body(request)).decode("utf-8", "replace"))
+        view, content = self._view(request), _object((await _body(request)).decode("utf-8", "replace"))
         if content.keys() != {"sealed"} or not isinstance(content["sealed"], bool):
             raise SupplyError("seal", "not a seal", '{"sealed": true}')
-        refusal = station.seal(content["sealed"])
+        refusal = view.seal(content["sealed"])
         if refusal is not None:
             raise HTTPException(400, str(refusal.error))
         return JSONResponse({"sealed": content["sealed"]})
 
     async def events(self, request: Request) -> Response:
         """Return the event log of a meter, newest first."""
-        return JSONResponse(self._station(request).events())
+        return JSONResponse(self._view(request).events())
 
     async def faults(self, request: Request) -> Response:
         """Return the faults on purpose of a meter, or let others hold."""
-        desk = self._station(request).desk
+        port = self._view(request).port
         if request.method == "PUT":
             rows = _json((await _body(request)).decode("utf-8", "replace"))
             if not isinstance(rows, list):
                 raise SupplyError("faults", "not a list", "a list of faults")
-            desk.set_faults(rows)
-        return JSONResponse(desk.fault_rows)
+            port.set_faults(rows)
+        return JSONResponse(port.fault_rows)
 
     async def live(self, websocket: WebSocket) -> None:
         """Show a meter, and take its keys, until the viewer goes."""
         try:
-            audience = self._audience(websocket.path_params["address"])
+            viewers = self._viewers(websocket.path_params["meter"])
         except HTTPException as error:
             await websocket.send_denial_response(line(error.detail, error.status_code))
             return
-        if sum(len(a.viewers) for a in self.audiences) >= MOST_VIEWERS:
+        if sum(len(each.viewers) for each in self.viewers) >= MOST_VIEWERS:
             await websocket.send_denial_response(line(f"too many viewers (allowed: {MOST_VIEWERS})", 503))
             return
         await websocket.accept()
-        with audience.seat() as viewer:
-            works = (_send_waiting(websocket, viewer), _take_keys(websocket, audience, viewer), viewer.late.wait())
+        with viewers.seat() as viewer:
+            works = (_send_waiting(websocket, viewer), _take_keys(websocket, viewers, viewer), viewer.late.wait())
             doing: list[asyncio.Task[Any]] = [asyncio.create_task(work) for work in works]
             try:
                 await asyncio.wait(doing, return_when=asyncio.FIRST_COMPLETED)
@@ -183,10 +184,21 @@ class Pages:
         return PlainTextResponse("ok\n")
 
     async def readyz(self, request: Request) -> Response:
-        """Tell whether every meter measures and has power to keep what it counts."""
+        """Tell whether every meter measures and is kept; those that do not are named, a line each."""
         runner = self._runner
-        fine = runner.ready.is_set() and runner.failure is None and not runner.stopped.is_set()
-        return PlainTextResponse("ready\n") if fine else PlainTextResponse("not ready\n", 503)
+        if not runner.ready.is_set() or runner.failure is not None or runner.stopped.is_set():
+            return PlainTextResponse("not ready\n", 503)
+        troubles = runner.troubles
+        return PlainTextResponse("".join(f"not ready: {printable(text)}\n" for text in troubles) or "ready\n",
+                                 503 if troubles else 200)  # fmt: skip
+
+
+def page_server(
+    meters: Sequence[OpenMeter], runner: Runner, at: Endpoint, token: str | None
+) -> contextlib.AbstractAsyncContextManager[str]:
+    """Serve the page of these meters for as long as the block lasts; give HOST:PORT."""
+    views = [MeterView(meter.feeder, meter.port, meter.supply, meter.supply_name) for meter in meters]
+    return web_server(Pages(views, runner, token).app, at, "--web")
 
 
 async def _send_waiting(websocket: WebSocket, viewer: Viewer) -> None:
@@ -195,7 +207,7 @@ async def _send_waiting(websocket: WebSocket, viewer: Viewer) -> None:
         await websocket.send_text(await viewer.waiting.get())
 
 
-async def _take_keys(websocket: WebSocket, audience: Audience, viewer: Viewer) -> None:
+async def _take_keys(websocket: WebSocket, viewers: Viewers, viewer: Viewer) -> None:
     """Take messages until the viewer goes or sends something else."""
     with contextlib.suppress(WebSocketDisconnect):
         while True:
@@ -203,7 +215,7 @@ async def _take_keys(websocket: WebSocket, audience: Audience, viewer: Viewer) -
             if message["type"] == "websocket.disconnect":
                 return
             try:
-                audience.take(viewer, message.get("text") or "")
+                viewers.take(viewer, message.get("text") or "")
             except (ValueError, RecursionError) as error:
                 await websocket.close(1008, str(error)[:120] if not isinstance(error, json.JSONDecodeError) else "not JSON")
                 return
@@ -256,63 +268,3 @@ def _too_large(request: Request, error: Exception) -> Response:
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return line(error.detail, error.status_code)
-
-
-def _has_trace(record: logging.LogRecord) -> bool:
-    """Let through what went wrong here; refusals and clients that vanish are no news."""
-    return record.exc_info is not None
-
-
-class _Http(H11Protocol):
-    """A connection of the page's server; at most so many, and each must begin a request soon."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        if len(self.connections) > _MOST_CONNECTIONS:
-            transport.abort()
-        else:
-            self.loop.call_later(_HEAD_S, self._expect_request)
-
-    def _expect_request(self) -> None:
-        if self.scope is None and not self.transport.is_closing():
-            self.transport.abort()
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, but signals are ours."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@contextlib.asynccontextmanager
-async def serving(
-    stations: Sequence[Station], runner: Runner, host: str, port: int, token: str | None
-) -> AsyncIterator[str]:
-    """Serve the page for as long as the block lasts; give HOST:PORT. BusError where the port cannot be opened."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((host, port), family=family, backlog=128)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise BusError(f"--web {host}:{port}", reason, "a free port of this machine, 0 for any, none") from None
-    config = uvicorn.Config(
-        Pages(stations, runner, token).app, log_config=None, access_log=False, lifespan="off", http=_Http,
-        ws="websockets-sansio", ws_max_size=MAX_BODY, ws_per_message_deflate=False, ws_ping_interval=_PING_S,
-        ws_ping_timeout=2 * _PING_S, server_header=False, proxy_headers=False,
-        timeout_graceful_shutdown=_GRACE_S,  # type: ignore[arg-type]
-    )  # fmt: skip
-    log = logging.getLogger("uvicorn.error")
-    log.disabled = False
-    log.addFilter(_has_trace)
-    server = _Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    name, number = listener.getsockname()[:2]
-    try:
-        yield f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
-    finally:
-        logging.getLogger("uvicorn.error").disabled = True  # whoever is cut off now is no news
-        server.should_exit = True
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(task, 2.0)

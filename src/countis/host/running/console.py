@@ -7,14 +7,16 @@ import os
 import select
 import shutil
 import sys
+from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from countis.meter.memory.event_log import Entry
+from countis.host.running.events import event_line, event_row
+from countis.meter.memory.event_log import CAPACITY, Entry
 from countis.meter.meter import Meter
+from countis.meter.state import Snapshot
 from countis.words.clock import text as clock_text
-from countis.words.commands import EventKind
 
 
 def own_command() -> str:
@@ -27,12 +29,12 @@ def _number(value: object, digits: int, unit: str) -> str:
     return f"{value:.{digits}f} {unit}".rstrip() if isinstance(value, int | float) else f"---- {unit}".rstrip()
 
 
-def status(meter: Meter, requests: int, notes: Iterable[str] = ()) -> str:
+def status(meter: Snapshot, requests: int, notes: Iterable[str] = ()) -> str:
     """Return the line that `run` prints each second."""
     power, energy = meter["P"], meter["Ea+"]
     kilo = power / 1000 if isinstance(power, float) else None
     kwh = energy / 1000 if isinstance(energy, float) else None
-    troubles = [*([] if meter.powered else ["no power at L1-N"]), *(f"{phase} missing" for phase in meter.state.missing), *notes]
+    troubles = [*([] if meter.powered else ["no power at L1-N"]), *(f"{phase} missing" for phase in meter.missing), *notes]
     return "  ".join((
         f"V {_number(meter['V'], 1, 'V')}", f"I {_number(meter['I'], 2, 'A')}", f"P {_number(kilo, 2, 'kW')}",
         f"PF {_number(meter['PF'], 3, '')}", f"f {_number(meter['f'], 2, 'Hz')}",
@@ -51,41 +53,39 @@ def show(line: str, out: TextIO | None) -> None:
         print(line, file=out, flush=True)
 
 
-def event_rows(meter: Meter) -> list[dict[str, Any]]:
-    """Return the event log as rows of text, oldest first; of an entry that was lost only its number is known."""
-    return [{"number": number, **_event(entry)} for number, entry in meter.state.log.entries(meter.state.events)]
-
-
-def _event(entry: Entry | None) -> dict[str, str]:
-    if entry is None:
-        return {"time": "", "kind": "damaged", "whence": "", "subject": "", "old": "", "new": ""}
-    old, new = entry.old, entry.new
-    if entry.kind is EventKind.CLOCK:
-        old, new = (clock_text(int(text)) for text in (old, new))
-    return {"time": clock_text(entry.time), "kind": entry.kind.name.lower(), "whence": entry.origin.name.lower(),
-            "subject": entry.subject, "old": old, "new": new}  # fmt: skip
-
-
 class EventPrinter:
-    """Prints what meters note from now on, a line each on standard error; `meters` by their names."""
+    """Prints each event as it is published, a line on standard error; names: whether several meters are to be told apart.
 
-    def __init__(self, meters: Iterable[tuple[str, Meter]]) -> None:
-        self._meters = [(name, meter) for name, meter in meters]
-        self._seen = [meter.state.events for _, meter in self._meters]
+    Entries wait in a bounded queue, filled by the feeding thread and emptied by the one that prints.
+    """
+
+    def __init__(self, names: bool) -> None:
+        self._names = names
+        self._waiting: deque[str] = deque(maxlen=CAPACITY)
+        self._next: dict[str, int] = {}  # number of the next entry of each meter
+        self._put = self._missed = 0  # lines that were put to wait since the last time, and entries that never were
+
+    def on_second(self, name: str, snapshot: Snapshot) -> None:
+        """Seconds are no events."""
+
+    def on_event(self, name: str, number: int, entry: Entry) -> None:
+        """Let a line wait to be printed."""
+        self._missed += number - self._next.get(name, number)
+        self._next[name] = number + 1
+        self._waiting.append(f"{name}  {event_line(event_row(entry))}" if self._names else event_line(event_row(entry)))
+        self._put += 1
 
     def show(self) -> None:
-        """Print what is new, as far as somebody reads; the meters go on meanwhile."""
-        for k, (name, meter) in enumerate(self._meters):
-            first, self._seen[k] = self._seen[k], meter.state.events
-            if first == self._seen[k] or not _takes(sys.stderr):
-                continue
-            new = [row for row in event_rows(meter) if row["number"] >= first]
-            missed = [f"{name}{new[0]['number'] - first} more before"] if new and new[0]["number"] > first else []
-            clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-            with contextlib.suppress(OSError):
-                for line in (*missed, *(f"{name}{event_line(row)}" for row in new)):
-                    if _takes(sys.stderr):
-                        print(f"{clear}{line}", file=sys.stderr, flush=True)
+        """Print what waits, as far as somebody reads; the meters go on meanwhile."""
+        if not self._waiting or not _takes(sys.stderr):
+            return
+        lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        missed, self._put, self._missed = self._missed + self._put - len(lines), 0, 0
+        clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+        with contextlib.suppress(OSError):
+            for line in (*([f"{missed} more before"] if missed > 0 else []), *lines):
+                if _takes(sys.stderr):
+                    print(f"{clear}{line}", file=sys.stderr, flush=True)
 
 
 def _takes(out: TextIO) -> bool:
@@ -94,12 +94,6 @@ def _takes(out: TextIO) -> bool:
         return bool(select.select([], [out], [], 0)[1])
     except OSError:  # it is no file
         return True
-
-
-def event_line(row: Mapping[str, str]) -> str:
-    """Write a row of the event log for people."""
-    change = " -> ".join(text for text in (row["old"], row["new"]) if text)
-    return f"{row['time']:19}  {row['kind']:8}  {row['whence']:5}  {row['subject']:14}  {change}".rstrip()
 
 
 def bus_greeting(lines: Iterable[tuple[str, str, int]], web: str | None, folder: Path, changed: Iterable[str]) -> str:

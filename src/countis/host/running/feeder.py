@@ -1,4 +1,4 @@
-"""What one meter is fed from, and what it did meanwhile, for whoever looks.
+"""Feeds one meter from its source at the clock's pace; keeps recent samples and pulses for displays.
 
 Rule: the meter is touched under its lock only; samples are made outside of it. Time is given by the runner.
 """
@@ -13,11 +13,14 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from countis.host.running.publish import Publisher
 from countis.host.running.sources import Source
 from countis.meter.energy.load_curve import RecordWritten
 from countis.meter.meter import Event, Meter
+from countis.meter.state import Snapshot, snapshot
 from countis.modbus.line.faults import Faults, Kind
 from countis.supply.source import Supply
+from countis.words.clock import SECOND
 from countis.words.commands import NudgeClock, SetPace, SetTariffInput
 
 _PIECE: Final = 4000  # samples fed under the lock at once, so that no request waits long
@@ -30,11 +33,24 @@ _LIGHTS: Final = 64  # flashes and pulses that are kept
 
 
 class Feeder:
-    """One meter and its source, at `speed` times the clock."""
+    """One meter and its source, at `speed` times the clock. name: of the meter, its identity in this process.
 
-    def __init__(self, meter: Meter, source: Source, speed: float, *, faults: Faults | None = None,
-                 stale_after: float = math.inf) -> None:  # fmt: skip
-        self.meter, self.source, self.speed = meter, source, speed
+    lock: guards the meter and everything in it. The thread that feeds takes it, that of the memories, each port's and the
+    page's; nobody waits for anything while holding it. `latest`, `lights` and `failure` are written by the feeding thread
+    (`failure` by that of the memories too) and may be read without it.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        source: Source,
+        speed: float,
+        *,
+        name: str = "",
+        faults: Faults | None = None,
+        stale_after: float = math.inf,
+    ) -> None:
+        self.meter, self.source, self.speed, self.name = meter, source, speed, name
         self.lock = threading.Lock()
         meter.apply([SetPace(speed)])
         self.faults, self.stale_after = faults or Faults(), stale_after
@@ -43,15 +59,26 @@ class Feeder:
         self.watched = False  # whether somebody looks at the samples
         self.lights: deque[tuple[str, float]] = deque(maxlen=_LIGHTS)  # output and monotonic time of flashes and pulses
         self.ended = False  # the source has come to its end
+        self.failure: Exception | None = None  # of its source or its memory; it is fed no more, and says nothing
         self.reached = speed  # the speed that is kept
-        self._wanted: Source | None = None  # what to be fed from instead
+        self._next: Source | None = None  # what to be fed from instead
         self._last = time.monotonic()
         self._volts = source.tariff_volts
         self._rate, self._origin, self._fed = 0.0, 0.0, 0  # samples a second; from when on; since then
+        self._second, self._events = meter.now // SECOND, meter.state.events  # that were published last
 
-    def change(self, source: Source) -> None:
-        """Feed from another source as soon as may be; a supply goes on in phase after another."""
-        self._wanted = source
+    def change_source(self, source: Source) -> None:
+        """Feed from another source from the next feed on; between two supplies the phase is continuous."""
+        self._next = source
+
+    def fail(self, error: Exception) -> None:
+        """Stop for good, and say so wherever somebody looks; the first reason stays."""
+        self.failure = self.failure or error
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is fed any more."""
+        return self.ended or self.failure is not None
 
     @property
     def line_now(self) -> int:
@@ -65,7 +92,9 @@ class Feeder:
 
     @property
     def stale(self) -> bool:
-        """Whether its values are too old to be given out, judged by when samples came."""
+        """Whether its values are not to be given out: it has failed, or no samples came for longer than is allowed."""
+        if self.failure is not None:
+            return True
         fault = self.faults.on(Kind.STALE, self.line_now) if self.faults.list else None
         after = self.stale_after if fault is None else min(fault.amount, self.stale_after)
         return after < math.inf and self.silent > after
@@ -78,9 +107,22 @@ class Feeder:
     @property
     def notes(self) -> list[str]:
         """What is not as it should be, in a few words."""
-        notes = [f"no samples for {self.silent:.0f} s"] if self.silent > _STALE else []
+        if self.failure is not None:
+            return [f"failed: {self.failure}"]
+        notes = ["its recording has ended"] if self.ended else []
+        notes += [f"no samples for {self.silent:.0f} s"] if self.silent > _STALE and not self.ended else []
         notes += [f"{self.reached:.0f} of {self.speed:g} x"] if self.reached < 0.95 * self.speed else []
-        return notes + damage(self.meter)
+        return notes + self.damage
+
+    @property
+    def damage(self) -> list[str]:
+        """Which pages of its memory are lost, in a few words."""
+        return [f"memory damaged: {page.name.lower()} page" for page in sorted(self.meter.state.lost)]
+
+    def snapshot(self) -> Snapshot:
+        """Return what can be seen of the meter now."""
+        with self.lock:
+            return snapshot(self.meter.state)
 
     def head_start(self, stopped: threading.Event) -> None:
         """Feed until there is something to read."""
@@ -90,12 +132,12 @@ class Feeder:
             self._feed(step, stopped)
             left -= step
 
-    def follow(self, stopped: threading.Event, slice_s: float) -> float:
+    def feed_due(self, stopped: threading.Event, slice_s: float) -> float:
         """Feed what the clock asks for; return when to come again, in monotonic s: after a slice, or at the stroke of a second.
 
         A machine that cannot keep up runs slower instead of ever later.
         """
-        self._take_wanted()
+        self._take_next()
         now = time.monotonic()
         if self._rate != self.speed * self.meter.rate:
             self._rate, self._origin, self._fed = self.speed * self.meter.rate, now, 0
@@ -114,6 +156,22 @@ class Feeder:
         stroke = self._origin + (self._fed + (1.0 - self.meter.now / 1e9 % 1.0) * self.meter.rate) / self._rate
         return min(now + slice_s, max(stroke, now + _BRIEF))
 
+    def publish(self, publisher: Publisher) -> None:
+        """Tell of the second and the events that have passed since the last call, if anybody wants to know."""
+        state = self.meter.state
+        if state.now // SECOND == self._second and state.events == self._events:
+            return
+        with self.lock:
+            passed = state.now // SECOND != self._second
+            seen = snapshot(state) if passed and publisher.has_subscribers else None
+            entries = [(n, entry) for n, entry in state.log.entries(state.events) if n >= self._events]
+            self._second, self._events = state.now // SECOND, state.events
+        for number, entry in entries:
+            if entry is not None:
+                publisher.event(self.name, number, entry)
+        if seen is not None:
+            publisher.second(self.name, seen)
+
     def _feed(self, count: int, stopped: threading.Event) -> None:
         """Feed `count` samples in pieces, until the source has ended."""
         while count > 0 and not (stopped.is_set() or self.ended):
@@ -131,39 +189,31 @@ class Feeder:
                     self.meter.apply([NudgeClock(round(len(block) / self.meter.rate * 1e3 * drift.amount))])
             if self.watched:
                 self.latest.append(block)
-            self._show(events)
+            self._keep_lights(events)
             self._last = time.monotonic()
             count -= len(block)
 
-    def _take_wanted(self) -> None:
+    def _take_next(self) -> None:
         """Go over to the source that was asked for."""
-        wanted, self._wanted = self._wanted, None
-        if wanted is None:
+        source, self._next = self._next, None
+        if source is None:
             return
         self.ended = False
-        self._change_to(wanted)
-
-    def _change_to(self, wanted: Source) -> None:
-        if isinstance(wanted, Supply) and isinstance(self.source, Supply):
-            if wanted.rate == self.source.rate:
-                self.source.follow(wanted)
+        if isinstance(source, Supply) and isinstance(self.source, Supply):
+            if source.rate == self.source.rate:
+                self.source.follow(source)
                 return
-            wanted.begin_at(self.source.turns)
+            source.begin_at(self.source.turns)
         with self.lock:
-            self.source = wanted
-            if wanted.rate != self.meter.rate:
-                self._show(self.meter.set_rate(wanted.rate))
+            self.source = source
+            if source.rate != self.meter.rate:
+                self._keep_lights(self.meter.set_rate(source.rate))
         self.latest.clear()
 
-    def _show(self, events: list[Event]) -> None:
+    def _keep_lights(self, events: list[Event]) -> None:
         """Keep when flashes and pulses happened, in host time."""
         now = time.monotonic()
         for event in events:
             if not isinstance(event, RecordWritten):
                 ago = (self.meter.now - event.on[-_LIGHTS:]) / 1e9 / self.speed
                 self.lights.extend((event.output, now - float(seconds)) for seconds in ago)
-
-
-def damage(meter: Meter) -> list[str]:
-    """Say which pages of a memory are lost, in a few words."""
-    return [f"memory damaged: {page.name.lower()} page" for page in sorted(meter.state.lost)]

@@ -1,6 +1,6 @@
-"""The meters behind the ports: which one a request is for, what it answers, what is kept at hand, what goes wrong on purpose.
+"""The meters behind the doors of a line: which one a request is for, what it answers, what goes wrong on purpose.
 
-Rule: ports move bytes, meters answer under their lock; this decides who is asked. Line time is monotonic ns.
+Rule: doors move bytes, meters answer under their lock; this decides who is asked. Line time is monotonic ns.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any, Final, NamedTuple
 
 from countis.host.running.feeder import Feeder
 from countis.modbus import pdu, rtu, tcp
+from countis.modbus.line.answer import SILENCE, Answer
 from countis.modbus.line.cable import Cable, Line
-from countis.modbus.line.faults import Answer, Fault, Kind, fault_row, read_fault
+from countis.modbus.line.faults import Fault, Kind, fault_row, read_fault
 from countis.serve.access import Policy
+from countis.serve.answering import Speed
 from countis.words.commands import EventKind, Note
 from countis.words.errors import SettingError
 
 _ANY_UNIT: Final = (0, 255)  # reach a single meter, whatever its address (decision 35)
-_AT_HAND: Final = 1000  # replies at most; a master asks for a few over and over
+_MOST_CACHED: Final = 1000  # replies; a master asks for a few over and over
 _MOST_FAULTS: Final = 100
 _UNIT_AT: Final = 6  # of a TCP request
-_SILENCE: Final = Answer(0, b"")
-Speed = tuple[int, str, int]  # baud, parity, stop bits
 
 
 class Exchange(NamedTuple):
@@ -37,225 +37,236 @@ class Exchange(NamedTuple):
     reply: bytes
 
 
-class Desk:
-    """One meter: its requests are counted, and its faults on purpose are done to its replies.
+class MeterPort:
+    """One meter on a line: its requests are counted, and its faults on purpose are done to its replies.
 
-    Replies to reads stay at hand until anything of the meter moves. They are filed under the lock and given out without it:
-    each is the whole of one moment, and a read that began before the next may get it. swapped: A and B are exchanged, it
-    hears nothing.
+    Replies to reads are cached until anything of the meter moves. They are filed under the meter's lock and given out
+    without it: each is the whole of one moment, and a read that began before the next may get it. Called by the threads of
+    all doors of its line. swapped: A and B are exchanged, it hears nothing.
     """
 
     def __init__(self, feeder: Feeder, *, swapped: bool = False) -> None:
         self.feeder, self.swapped = feeder, swapped
-        self.meter, self.lock, self.faults = feeder.meter, feeder.lock, feeder.faults
         self.requests = 0
         self._tcp: dict[bytes, bytes] = {}  # request -> reply, both without the transaction
         self._rtu: dict[bytes, bytes] = {}  # frames; apart, since bytes of one may look like the other
-        self._moment = -1  # meter.state.changes when they were worked out
-        self.heard: deque[Exchange] | None = None  # what was said, while somebody listens
+        self._moment = -1  # state.changes when they were worked out
+        self.exchanges: deque[Exchange] | None = None  # what was said, while a monitor is open
 
     @property
     def address(self) -> int:
         """The address in force."""
-        return int(self.meter.settings["address"])
+        return int(self.feeder.meter.settings["address"])
 
     @property
     def speed(self) -> Speed:
-        """Baud, parity and stop bits in force."""
-        settings = self.meter.settings
-        return int(settings["baud"]), str(settings["parity"]), int(settings["stop_bits"])
+        """How fast it is set to speak."""
+        settings = self.feeder.meter.settings
+        return Speed(int(settings["baud"]), str(settings["parity"]), int(settings["stop_bits"]))
 
     @property
     def fault_rows(self) -> list[dict[str, Any]]:
         """The faults that hold or will, as tables that count from now."""
         now = self.feeder.line_now
-        return [fault_row(fault, now) for fault in self.faults.list if fault.end > now]
+        return [fault_row(fault, now) for fault in self.feeder.faults.list if fault.end > now]
 
     def set_faults(self, rows: Sequence[Any]) -> None:
         """Let other faults hold from now on; SettingError says what is allowed."""
         if len(rows) > _MOST_FAULTS:
-            raise SettingError("faults", str(len(rows)), f"up to {_MOST_FAULTS}")
-        now = self.feeder.line_now
-        found = tuple(read_fault(row if isinstance(row, dict) else {}, now) for row in rows)
-        with self.lock:
-            self.meter.apply([Note(EventKind.FAULTS, "faults", _named(self.faults.list), _named(found))])
-            self.faults.list = found
+            raise SettingError("faults", len(rows), f"up to {_MOST_FAULTS}")
+        now, faults = self.feeder.line_now, self.feeder.faults
+        new = tuple(read_fault(row if isinstance(row, dict) else {}, now) for row in rows)
+        with self.feeder.lock:
+            self.feeder.meter.apply([Note(EventKind.FAULTS, "faults", _names(faults.list), _names(new))])
+            faults.list = new
 
-    def _dumb(self) -> bool:
-        return self.feeder.stale or self.swapped or self.faults.on(Kind.DEAD, self.feeder.line_now) is not None
+    def note(self, port: str, unit: int, request: bytes, reply: bytes) -> None:
+        """Keep what was said for the monitor, if one is open."""
+        if self.exchanges is not None:
+            self.exchanges.append(Exchange(time.time(), port, unit, request, reply))
 
-    def _file(self, replies: dict[bytes, bytes], request: bytes, reply: bytes) -> None:
-        """Keep a reply at hand, under the lock; not where each request is to be counted by function 8."""
-        if self.meter.state.diagnostics:
+    def _is_silent(self) -> bool:
+        feeder = self.feeder
+        return feeder.stale or self.swapped or feeder.faults.on(Kind.DEAD, feeder.line_now) is not None
+
+    def _cache(self, replies: dict[bytes, bytes], request: bytes, reply: bytes) -> None:
+        """Keep a reply, under the lock; not where each request is to be counted by function 8."""
+        state = self.feeder.meter.state
+        if state.diagnostics:
             return
-        if self._moment != self.meter.state.changes or len(replies) >= _AT_HAND:
+        if self._moment != state.changes or len(replies) >= _MOST_CACHED:
             self._tcp.clear()
             self._rtu.clear()
-            self._moment = self.meter.state.changes
+            self._moment = state.changes
         replies[request] = reply
 
     def rtu(self, frame: bytes) -> Answer:
         """Answer an RTU frame to its address, or a broadcast."""
-        if self._dumb():
-            return _SILENCE
-        with self.lock:
+        if self._is_silent():
+            return SILENCE
+        feeder = self.feeder
+        with feeder.lock:
             self.requests += 1
-            reply = self.meter.rtu(frame)
+            reply = feeder.meter.rtu(frame)
             if reply and frame[1] == pdu.READ:
-                self._file(self._rtu, frame, reply)
+                self._cache(self._rtu, frame, reply)
         answer = Answer(0, reply)
-        if self.faults.list:
-            answer = self.faults.answer(self.feeder.line_now, frame[0], reply[1:-2], serial=True)
-        if self.heard is not None:
-            self.heard.append(Exchange(time.time(), "RTU", frame[0], frame[1:-2], answer.data[1:-2]))
+        if feeder.faults.list:
+            answer = feeder.faults.answer(feeder.line_now, frame[0], reply[1:-2], serial=True)
+        self.note("RTU", frame[0], frame[1:-2], answer.data[1:-2])
         return answer
 
     def tcp(self, envelope: tcp.Envelope) -> Answer:
         """Answer a TCP request that is for this meter; one that cannot speak gets what a gateway would say."""
-        dumb = self._dumb()
-        with self.lock:
+        feeder, silent = self.feeder, self._is_silent()
+        with feeder.lock:
             self.requests += 1
-            reply = self.meter.pdu(envelope.pdu) if self.meter.powered and not dumb else b""
+            reply = feeder.meter.pdu(envelope.pdu) if feeder.meter.powered and not silent else b""
             if reply and envelope.pdu[0] == pdu.READ:
-                self._file(self._tcp, tcp.wrap(0, envelope.unit, envelope.pdu)[2:], tcp.wrap(0, envelope.unit, reply)[2:])
+                request = tcp.wrap(0, envelope.unit, envelope.pdu)[2:]
+                self._cache(self._tcp, request, tcp.wrap(0, envelope.unit, reply)[2:])
         if not reply:
             reply = pdu.exception(envelope.pdu[0], pdu.Code.GATEWAY_TARGET)
         answer = Answer(0, bytes((envelope.unit,)) + reply)
-        if self.faults.list:
-            answer = self.faults.answer(self.feeder.line_now, envelope.unit, reply, serial=False)
-        if self.heard is not None:
-            self.heard.append(Exchange(time.time(), "TCP", envelope.unit, envelope.pdu, answer.data[1:]))
+        if feeder.faults.list:
+            answer = feeder.faults.answer(feeder.line_now, envelope.unit, reply, serial=False)
+        self.note("TCP", envelope.unit, envelope.pdu, answer.data[1:])
         if not answer.data:
             return answer
         return Answer(answer.delay_ns, tcp.wrap(envelope.transaction, answer.data[0], answer.data[1:]))
 
-    def tcp_at_hand(self, request: bytes) -> bytes | None:
-        """Return the reply to a request without its transaction, if it is at hand."""
-        return self._still(self._tcp.get(request))
+    def tcp_cached(self, request: bytes) -> bytes | None:
+        """Return the reply to a request without its transaction, if it is cached and still holds."""
+        return self._if_fresh(self._tcp.get(request))
 
-    def rtu_at_hand(self, frame: bytes) -> bytes | None:
-        """Return the reply to a whole frame, if it is at hand."""
-        return self._still(self._rtu.get(frame))
+    def rtu_cached(self, frame: bytes) -> bytes | None:
+        """Return the reply to a whole frame, if it is cached and still holds."""
+        return self._if_fresh(self._rtu.get(frame))
 
-    def _still(self, reply: bytes | None) -> bytes | None:
-        """Return a reply that was at hand, if nothing has moved since, and count it."""
-        if reply is None or self._moment != self.meter.state.changes or self.faults.list:
+    def _if_fresh(self, reply: bytes | None) -> bytes | None:
+        """Return a reply that was cached, if nothing has moved since, and count it."""
+        feeder = self.feeder
+        if reply is None or self._moment != feeder.meter.state.changes or feeder.faults.list:
             return None
-        if self.feeder.stale_after < math.inf and self.feeder.stale:
+        if feeder.failure is not None or (feeder.stale_after < math.inf and feeder.stale):
             return None
         self.requests += 1
-        self.meter.state.saw_frame()
+        feeder.meter.state.saw_frame()
         return reply
 
 
-def _named(faults: Sequence[Fault]) -> str:
+def _names(faults: Sequence[Fault]) -> str:
     return " ".join(fault.kind.value for fault in faults) or "none"
 
 
-class Hub:
-    """The desks of one line. speed: of the line, meters set otherwise hear nothing of it; None: it follows its meter."""
+class LineHub:
+    """The meters of one line, as what answers behind its doors. speed: of the line; None: it follows its meter.
 
-    def __init__(self, desks: Sequence[Desk], speed: Speed | None = None, policy: Policy | None = None) -> None:
-        self.desks, self.speed, self.policy = tuple(desks), speed, policy or Policy()
-        self._alone = self.desks[0] if len(self.desks) == 1 else None
-        self.troubles: list[str] = []  # ports that are gone, for the status line
-        self._refused = 0  # requests for a unit that is not there
-        self._by_address: dict[int, list[Desk]] = {}
-        self._seen = -1
-        self.refresh()
+    Meters set to another speed hear nothing of it. policy: what is refused before any meter hears of it.
+    """
 
-    def refresh(self) -> set[int]:
-        """Look again who has which address; return all that there are."""
-        seen = sum(desk.meter.state.setting_changes for desk in self.desks)
-        if seen != self._seen:
-            found: dict[int, list[Desk]] = {}
-            for desk in self.desks:
-                if self.speed is None or desk.speed == self.speed:
-                    found.setdefault(desk.address, []).append(desk)
-            self._by_address, self._seen = found, seen
+    def __init__(self, ports: Sequence[MeterPort], speed: Speed | None = None, policy: Policy | None = None) -> None:
+        self.ports, self._fixed_speed, self._policy = tuple(ports), speed, policy or Policy()
+        self._alone = self.ports[0] if len(self.ports) == 1 else None
+        self.troubles: list[str] = []  # of doors, for the status line
+        self._refused = 0  # requests for a unit that is not there, or that were refused
+        self._by_address: dict[int, list[MeterPort]] = {}
+        self._settings_seen = -1
+        self.addresses()
+
+    def report(self, trouble: str, *, over: bool = False) -> None:
+        """Take note of a trouble of a door, or that it is over."""
+        if over:
+            self.troubles.remove(trouble)
+        else:
+            self.troubles.append(trouble)
+
+    def addresses(self) -> set[int]:
+        """Return the addresses that are answered, looked up again where any setting has changed."""
+        seen = sum(port.feeder.meter.state.setting_changes for port in self.ports)
+        if seen != self._settings_seen:
+            by_address: dict[int, list[MeterPort]] = {}
+            for port in self.ports:
+                if self._fixed_speed is None or port.speed == self._fixed_speed:
+                    by_address.setdefault(port.address, []).append(port)
+            self._by_address, self._settings_seen = by_address, seen
         return set(self._by_address)
 
     @property
-    def line_speed(self) -> Speed:
-        """Baud, parity and stop bits of the line."""
-        return self.speed or self.desks[0].speed
+    def speed(self) -> Speed:
+        """How fast the line is."""
+        return self._fixed_speed or self.ports[0].speed
 
     @property
     def requests(self) -> int:
         """How many were answered."""
-        return self._refused + sum(desk.requests for desk in self.desks)
+        return self._refused + sum(port.requests for port in self.ports)
 
     def rtu(self, frame: bytes) -> Answer:
         """Answer an RTU frame: all hear a broadcast; where several have one address their replies collide."""
-        refusal = self.policy.refusal(frame[1:-2], time.monotonic())
-        if frame[0] == rtu.BROADCAST and refusal is not None:
-            return _SILENCE
+        refusal = self._policy.refusal(frame[1:-2], time.monotonic())
         if frame[0] == rtu.BROADCAST:
-            for desk in self.desks:
-                desk.rtu(frame)
-            return _SILENCE
-        self.refresh()
-        if refusal is not None and frame[0] in self._by_address:
+            for port in self.ports if refusal is None else ():
+                port.rtu(frame)
+            return SILENCE
+        self.addresses()
+        addressed = self._by_address.get(frame[0], ())
+        if refusal is not None and addressed:
             self._refused += 1
             return Answer(0, rtu.frame(frame[0], pdu.exception(frame[1], refusal)))
-        answers = [desk.rtu(frame) for desk in self._by_address.get(frame[0], ())]
-        spoken = [answer for answer in answers if answer.data]
-        if len(spoken) < 2:
-            return spoken[0] if spoken else _SILENCE
-        return Answer(min(answer.delay_ns for answer in spoken), self._collided(spoken))
+        answers = [answer for port in addressed if (answer := port.rtu(frame)).data]
+        if len(answers) < 2:
+            return answers[0] if answers else SILENCE
+        return Answer(min(answer.delay_ns for answer in answers), self._collided(answers))
 
     def _collided(self, answers: Sequence[Answer]) -> bytes:
         """Return what a master hears of replies that begin together."""
-        line = Line(self.line_speed[0], cable=Cable())
+        line = Line(self.speed.baud, cable=Cable())
         first = min(answer.delay_ns for answer in answers)
         ends = [line.talk(station, answer.data, answer.delay_ns - first) for station, answer in enumerate(answers, 1)]
-        heard = line.hear(0, -1, max(ends))
-        return bytes({byte.at: byte.value for byte in heard}.values())
+        return bytes({byte.at: byte.value for byte in line.hear(0, -1, max(ends))}.values())
 
-    def _unit(self, unit: int) -> Desk | None:
-        """Return the desk that a unit id of TCP is for: several meters are known by their address alone (decision 35)."""
-        self.refresh()
-        if len(self.desks) == 1 and unit in _ANY_UNIT:
-            return self.desks[0]
-        found = self._by_address.get(unit, ())
-        return found[0] if len(found) == 1 else None
+    def _unit(self, unit: int) -> MeterPort | None:
+        """Return the meter that a unit id of TCP is for: several are known by their address alone (decision 35)."""
+        self.addresses()
+        if self._alone is not None and unit in _ANY_UNIT:
+            return self._alone
+        return self._only(unit)
+
+    def _only(self, unit: int) -> MeterPort | None:
+        """Return the one meter of an address, as it was when last looked up."""
+        ports = self._by_address.get(unit, ())
+        return ports[0] if len(ports) == 1 else None
 
     def tcp(self, envelope: tcp.Envelope) -> Answer:
         """Answer a TCP request; where nobody has the unit, or two have it, as a gateway does."""
-        desk = self._unit(envelope.unit)
-        refusal = self.policy.refusal(envelope.pdu, time.monotonic()) if desk is not None else pdu.Code.GATEWAY_TARGET
-        if desk is not None and refusal is None:
-            return desk.tcp(envelope)
+        port = self._unit(envelope.unit)
+        refusal = self._policy.refusal(envelope.pdu, time.monotonic()) if port is not None else pdu.Code.GATEWAY_TARGET
+        if port is not None and refusal is None:
+            return port.tcp(envelope)
         self._refused += 1
         reply = pdu.exception(envelope.pdu[0], refusal or pdu.Code.GATEWAY_TARGET)
-        heard = self.desks[0].heard if len(self.desks) == 1 else None
-        if heard is not None:
-            heard.append(Exchange(time.time(), "TCP", envelope.unit, envelope.pdu, reply))
+        if self._alone is not None:
+            self._alone.note("TCP", envelope.unit, envelope.pdu, reply)
         return Answer(0, tcp.wrap(envelope.transaction, envelope.unit, reply))
 
-    def _holder(self, unit: int) -> Desk | None:
-        """Return the one desk that may have a reply at hand; a setting just changed is seen once anything has moved."""
-        found = self._by_address.get(unit, ())
-        return found[0] if len(found) == 1 else None
-
-    def tcp_at_hand(self, request: bytes) -> bytes | None:
-        """Return the reply to a whole TCP request, if it is at hand."""
-        desk = self._alone or (self._holder(request[_UNIT_AT]) if len(request) > _UNIT_AT else None)
-        if desk is None:
+    def tcp_cached(self, request: bytes) -> bytes | None:
+        """Return the reply to a whole TCP request, if it is cached; a setting just changed is seen once anything moves."""
+        port = self._alone or (self._only(request[_UNIT_AT]) if len(request) > _UNIT_AT else None)
+        if port is None:
             return None
-        reply = desk.tcp_at_hand(request[2:])
+        reply = port.tcp_cached(request[2:])
         if reply is None:
             return None
-        if desk.heard is not None:
-            desk.heard.append(Exchange(time.time(), "TCP", request[_UNIT_AT], request[7:], reply[5:]))
+        port.note("TCP", request[_UNIT_AT], request[7:], reply[5:])
         return request[:2] + reply
 
-    def rtu_at_hand(self, frame: bytes) -> bytes | None:
-        """Return the reply to a whole RTU frame, if it is at hand."""
-        desk = self._alone or self._holder(frame[0])
-        if desk is None:
+    def rtu_cached(self, frame: bytes) -> bytes | None:
+        """Return the reply to a whole RTU frame, if it is cached."""
+        port = self._alone or self._only(frame[0])
+        if port is None:
             return None
-        reply = desk.rtu_at_hand(frame)
-        if reply is not None and desk.heard is not None:
-            desk.heard.append(Exchange(time.time(), "RTU", frame[0], frame[1:-2], reply[1:-2]))
+        reply = port.rtu_cached(frame)
+        if reply is not None:
+            port.note("RTU", frame[0], frame[1:-2], reply[1:-2])
         return reply

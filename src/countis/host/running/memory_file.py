@@ -9,7 +9,6 @@ import ctypes
 import fcntl
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from countis.meter.memory.image import Write
@@ -112,11 +111,3 @@ class MemoryFile:
             raise MemoryImageError(self.path, str(error.strerror), "a disk that takes writes") from None
         finally:
             os.close(self._owner)
-
-
-def sync_all(memories: Sequence[MemoryFile]) -> None:
-    """Sync what was written to memories; of several, which lie in folders of one disk, in one round."""
-    if len(memories) == 1:
-        memories[0].sync()
-    else:
-        memories[0].sync_with_others()

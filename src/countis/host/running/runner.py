@@ -1,6 +1,7 @@
 """Feeds meters in step with the clock and keeps their memories in sync, each on a thread of its own.
 
-Rule: one thread feeds all meters, one after the other, spread over the slice; one sync round serves all memories.
+Rule: one thread feeds all meters, one after the other, spread over the slice; one sync round serves all memories. A meter
+whose source or memory fails stops alone, and the others go on; when none is left, so does the runner.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ import heapq
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from countis.host.running.feeder import Feeder
-from countis.host.running.memory_file import MemoryFile, sync_all
+from countis.host.running.memory_file import MemoryFile
+from countis.host.running.publish import Publisher
+from countis.words.errors import CountisError
 
 _SLICE, _LONGEST = 0.05, 0.5  # s of host time between feeds of a meter: of a few, of very many
 _EACH: Final = 0.002  # s of a slice for each meter; what is fed at once costs less for each sample
@@ -22,24 +27,37 @@ _SYNC: Final = 0.25  # s of host time between syncs of the memories
 _JOIN: Final = 0.5  # s to wait for the thread at the end; it may hang on standard input
 _SWITCH: Final = 0.0001  # s after which Python lets another thread run, so that no reply waits for what is fed
 
+Owned = tuple[Feeder, MemoryFile]
+
 
 class Runner:
     """Meters with their memories; `owned` pairs them."""
 
-    def __init__(self, owned: Sequence[tuple[Feeder, MemoryFile]]) -> None:
-        self.owned = tuple(owned)
-        self._saving = threading.Lock()
+    def __init__(self, owned: Sequence[Owned], publisher: Publisher | None = None) -> None:
+        self.owned, self.publisher = tuple(owned), publisher or Publisher()
+        self._saving = threading.Lock()  # guards a round of writes: the thread of the memories takes it, and who stops
         self.ready = threading.Event()  # there are values to read
         self.stopped = threading.Event()
-        self.failure: BaseException | None = None
+        self._broken: BaseException | None = None  # what ended a thread
         self._slice = min(_LONGEST, max(_SLICE, _EACH * len(self.owned)))
         self._threads = [threading.Thread(target=self._guarded, args=(work,), name=name, daemon=True)
                          for name, work in (("meter", self._run), ("memory", self._keep))]  # fmt: skip
 
     @property
     def ended(self) -> bool:
-        """Whether every source has come to its end."""
-        return all(feeder.ended for feeder, _ in self.owned)
+        """Whether every source has come to its end, or failed."""
+        return all(feeder.idle for feeder, _ in self.owned)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended it all: an error of its own, or the first meter's where every one has failed or ended."""
+        failures = [feeder.failure for feeder, _ in self.owned if feeder.failure is not None]
+        return self._broken or (failures[0] if failures and self.ended else None)
+
+    @property
+    def troubles(self) -> list[str]:
+        """Meters that have failed, each with why."""
+        return [f"{feeder.name}: {feeder.failure}" for feeder, _ in self.owned if feeder.failure is not None]
 
     def start(self) -> None:
         """Begin to feed."""
@@ -48,51 +66,87 @@ class Runner:
             thread.start()
 
     def stop(self) -> None:
-        """Stop feeding, count the open windows and save; nothing is written after a failure, or where nothing has begun."""
+        """Stop feeding, count the open windows and save; of a meter that has failed nothing is written, nor before a start."""
         self.stopped.set()
         if self._threads[0].ident is None:
             return
         for thread in self._threads:
             thread.join(timeout=_JOIN)
-        if self.failure is None:
-            for feeder, _ in self.owned:
-                with feeder.lock:
+        if self._broken is None:
+            for feeder, _ in self._sound():
+                with self._alone(feeder), feeder.lock:
                     feeder.meter.advance(0)
             self._sync()
+            for feeder, _ in self.owned:
+                feeder.publish(self.publisher)
+
+    def _sound(self) -> list[Owned]:
+        return [(feeder, memory) for feeder, memory in self.owned if feeder.failure is None]
+
+    @contextmanager
+    def _alone(self, feeder: Feeder) -> Iterator[None]:
+        """Let what goes wrong in the block be the end of one meter."""
+        try:
+            yield
+        except Exception as error:
+            feeder.fail(error)
+            if not isinstance(error, CountisError) and len(self.owned) > 1:
+                traceback.print_exc()  # a fault of ours, which no status line has room for
 
     def _guarded(self, work: Callable[[], None]) -> None:
-        """Run a thread's work; the main thread reports what fails."""
+        """Run a thread's work; the main thread reports what ends it."""
         try:
             work()
         except BaseException as error:
-            self.failure = error
+            self._broken = error
         self.stopped.set()
 
     def _run(self) -> None:
         """Feed each meter when its time has come, until all sources have ended."""
         for feeder, _ in self.owned:
-            feeder.head_start(self.stopped)
+            with self._alone(feeder):
+                feeder.head_start(self.stopped)
         self.ready.set()
-        began, share = time.monotonic(), self._slice / len(self.owned)
+        began, share = time.monotonic(), self._slice / max(1, len(self.owned))
         due = [(began + k * share, k) for k in range(len(self.owned))]
         while not (self.stopped.is_set() or self.ended):
             at, k = due[0]
             self.stopped.wait(max(0.0, at - time.monotonic()))
-            heapq.heapreplace(due, (self.owned[k][0].follow(self.stopped, self._slice), k))
+            feeder, again = self.owned[k][0], time.monotonic() + self._slice
+            if feeder.failure is None:
+                with self._alone(feeder):
+                    again = feeder.feed_due(self.stopped, self._slice)
+            feeder.publish(self.publisher)
+            heapq.heapreplace(due, (again, k))
 
     def _keep(self) -> None:
         """Sync the memories, whether samples come or not; of many, one after the other over most of a round."""
         pause = 0.8 * _SYNC / len(self.owned) if len(self.owned) > _FEW else 0.0
         while not self.stopped.wait(_SYNC - pause * len(self.owned)):
             self._sync(pause)
+            if not self._sound():
+                return
 
     def _sync(self, pause: float = 0.0) -> None:
         """Write what has changed, in one sync round; the meters go on meanwhile."""
         with self._saving:
-            for feeder, memory in self.owned:
-                with feeder.lock:
-                    writes = feeder.meter.writes()
-                memory.write(writes, sync=False)
+            for feeder, memory in self._sound():
+                with self._alone(feeder):
+                    with feeder.lock:
+                        writes = feeder.meter.writes()
+                    memory.write(writes, sync=False)
                 if pause > 0.0:
                     self.stopped.wait(pause)
-            sync_all([memory for _, memory in self.owned])
+            self._wait_for_disk(self._sound())
+
+    def _wait_for_disk(self, owned: Sequence[Owned]) -> None:
+        """Sync what was written: of several, which lie in folders of one disk, by one call; singly where that fails."""
+        if len(owned) > 1:
+            try:
+                owned[0][1].sync_with_others()
+                return
+            except CountisError:
+                pass  # which of them the disk has refused, only each can tell
+        for feeder, memory in owned:
+            with self._alone(feeder):
+                memory.sync()

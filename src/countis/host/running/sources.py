@@ -65,6 +65,13 @@ def supply_document(path: Path | None) -> dict[str, Any] | None:
     return None if "recording" in document else document
 
 
+def supply_name(path: Path | None, recording: str | None) -> str:
+    """Return what a supply or a recording is called."""
+    if recording is not None:
+        return "standard input" if recording == "-" else Path(recording).name
+    return path.name if path is not None else DEFAULT
+
+
 @dataclass(frozen=True, slots=True)
 class Raw:
     """How raw samples are to be taken: samples per second, f32 f64 s16 s24 s32, scales to V and secondary A."""

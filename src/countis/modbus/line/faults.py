@@ -9,14 +9,14 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from countis.modbus import pdu, rtu
+from countis.modbus.line.answer import SILENCE, Answer
 from countis.modbus.line.chance import chance
 from countis.words.clock import SECOND
 from countis.words.errors import SettingError, printable
 
-BUSY: Final = 6  # exception "server device busy"
 FOREVER: Final = 1 << 62
 
 
@@ -62,13 +62,6 @@ class Fault:
     def holds(self, now: int) -> bool:
         """Tell whether it is its time."""
         return self.start <= now < self.end
-
-
-class Answer(NamedTuple):
-    """A reply as it leaves: how much later, and its bytes; none is silence."""
-
-    delay_ns: int
-    data: bytes
 
 
 def read_fault(row: Mapping[str, Any], now: int = 0) -> Fault:
@@ -127,13 +120,13 @@ class Faults:
     def answer(self, now: int, address: int, reply: bytes, *, serial: bool) -> Answer:
         """Return what leaves instead of a reply PDU: an RTU frame, or on TCP unit and PDU. No bytes stay no bytes."""
         if not reply:
-            return Answer(0, b"")
+            return SILENCE
         self._replies += 1
         chosen = [f for place, f in enumerate(self.list) if f.holds(now) and chance(self.seed, self._replies, place) < f.share]
         kinds = {fault.kind: fault for fault in chosen}
         if kinds.keys() & {Kind.NO_REPLY, Kind.DEAD}:
-            return Answer(0, b"")
-        code = BUSY if Kind.BUSY in kinds else int(kinds[Kind.EXCEPTION].amount) if Kind.EXCEPTION in kinds else None
+            return SILENCE
+        code = pdu.Code.BUSY if Kind.BUSY in kinds else int(kinds[Kind.EXCEPTION].amount) if Kind.EXCEPTION in kinds else None
         if code is not None:
             reply = bytes((reply[0] | pdu.ERROR, code))
         if Kind.FUNCTION in kinds:

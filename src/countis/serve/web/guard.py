@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import time
-from collections import deque
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from countis.serve.allowance import Allowance
 from countis.words.errors import printable
 
 COOKIE: Final = "countis_token"
@@ -71,32 +71,12 @@ def _name_in(url: str) -> str:
         return ""
 
 
-class Allowance:
-    """So many state changes a second for each client."""
-
-    def __init__(self, per_second: int = CHANGES_PER_SECOND) -> None:
-        self._most = per_second
-        self._seen: dict[str, deque[float]] = {}
-
-    def spend(self, client: str, now: float) -> bool:
-        """Take one; False when none is left in this second."""
-        if len(self._seen) > 1000:  # clients that are gone
-            self._seen = {name: times for name, times in self._seen.items() if times and now - times[-1] < 1.0}
-        times = self._seen.setdefault(client, deque())
-        while times and now - times[0] >= 1.0:
-            times.popleft()
-        if len(times) >= self._most:
-            return False
-        times.append(now)
-        return True
-
-
 class Guard:
     """Middleware: host, token, origin, rate; and the headers of every answer."""
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
         self._app, self._token = app, token
-        self._allowance = Allowance()
+        self._allowance = Allowance(CHANGES_PER_SECOND)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refusal, or hand on."""

@@ -1,6 +1,6 @@
 """One running meter as a page sees it: what it shows, what it is wired to, what is said on its ports.
 
-Rule: values only, ready for JSON; the meter is asked under its runner's lock.
+Rule: values only, ready for JSON; the meter is asked under its feeder's lock. Called from the loop that serves the page.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 import numpy as np
+import tomli_w
 
-from countis.host.running.console import event_rows
+from countis.host.running.events import event_rows
 from countis.host.running.feeder import Feeder
-from countis.host.running.hub import Desk, Exchange
+from countis.host.running.hub import Exchange, MeterPort
 from countis.meter.meter import Meter
 from countis.meter.panel.frame import LcdFrame
 from countis.meter.panel.keys import Key
@@ -31,8 +32,8 @@ from countis.words.settings import CHANNELS, SETTINGS
 _CYCLES: Final = 2  # of the network on the scope
 _POINTS: Final = 192  # on the scope; divides into cycles, so that a page can take phasors from it
 _STEPS: Final = np.array([10.0] * 3 + [1000.0] * 3)  # the scope's integers: 0.1 V, 1 mA on the secondary
-_HEARD: Final = 400  # exchanges that wait for a page
-_TOLD: Final = 40  # exchanges told at once; what is beyond is counted
+_EXCHANGES: Final = 400  # that wait for a page
+_MOST_FRAMES: Final = 40  # exchanges shown at once; what is beyond is counted
 _MOST_STATES, _MOST_LOADS = 5000, 64  # of a supply that comes from a page
 _NAME: Final = "supply"
 T = TypeVar("T")
@@ -44,41 +45,23 @@ def lcd(frame: LcdFrame) -> dict[str, Any]:
     return {"text": frame.text, **lit, "phase": frame.phase, "light": frame.light}
 
 
-def toml(document: Mapping[str, Any]) -> str:
-    """Write a document as TOML, each of its first keys on a line of its own."""
-    return "".join(f"{json.dumps(key)} = {_inline(value)}\n" for key, value in document.items())
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_inline(inner)}" for key, inner in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_inline, value)) + "]"
-    if value is None:
-        raise SupplyError(_NAME, "null is no value", "a key left out")
-    if not isinstance(value, bool | int | float | str):
-        raise SupplyError(_NAME, f"{value} is no value of a supply", "numbers, text, true, false")
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
 def _written(document: Mapping[str, Any]) -> str:
-    """Write a supply as TOML; SupplyError where it cannot be."""
+    """Write a supply as TOML; SupplyError where it cannot be, or where a page could not be told of it."""
     try:
-        text = toml(document)
+        json.dumps(document, allow_nan=False)
+        text = tomli_w.dumps(document)
         text.encode()
-    except SupplyError:
-        raise
     except (ValueError, TypeError, RecursionError):
         raise SupplyError(_NAME, "not to be written as TOML", "finite numbers, text, lists, tables") from None
     return text
 
 
-class Station:
-    """A meter's feeder and desk; `supply` is the document it is fed from, None for a recording; `name` of the meter."""
+class MeterView:
+    """One meter as a page sees it: its feeder and its port; supply: the document it is fed from, None for a recording."""
 
-    def __init__(self, feeder: Feeder, desk: Desk, supply: dict[str, Any] | None, supply_name: str, name: str = "") -> None:
-        self.feeder, self.desk, self.supply, self.supply_name, self.name = feeder, desk, supply, supply_name, name
-        self._asked = 0  # requests when last told
+    def __init__(self, feeder: Feeder, port: MeterPort, supply: dict[str, Any] | None, supply_name: str) -> None:
+        self.feeder, self.port, self.supply, self.supply_name = feeder, port, supply, supply_name
+        self._requests = 0  # when frames were last taken
 
     @property
     def meter(self) -> Meter:
@@ -86,14 +69,23 @@ class Station:
         return self.feeder.meter
 
     @property
+    def name(self) -> str:
+        """Its identity in this process."""
+        return self.feeder.name
+
+    @property
     def address(self) -> int:
         """Its address, which keys may change."""
-        return self.desk.address
+        return self.port.address
 
-    def listen(self, wanted: bool) -> None:
-        """Begin or end to keep what is said on the ports."""
-        self._asked, self.feeder.watched = self.desk.requests, wanted
-        self.desk.heard = deque(maxlen=_HEARD) if wanted else None
+    def start_monitor(self) -> None:
+        """Begin to keep what is said on the ports, and the last samples."""
+        self._requests, self.feeder.watched = self.port.requests, True
+        self.port.exchanges = deque(maxlen=_EXCHANGES)
+
+    def stop_monitor(self) -> None:
+        """Keep nothing of it any more."""
+        self.feeder.watched, self.port.exchanges = False, None
 
     # the front panel
 
@@ -124,7 +116,7 @@ class Station:
         with self.feeder.lock:
             power, energy = self.meter["P"], self.meter["Ea+"]
         return {"address": self.address, "name": self.name, "model": self.meter.model.name, "lcd": self.frame().text,
-                "P": power, "Ea+": energy, "requests": self.desk.requests}  # fmt: skip
+                "P": power, "Ea+": energy, "requests": self.port.requests}  # fmt: skip
 
     def state(self) -> dict[str, Any]:
         """Return every value of a moment, in SI units; None is not available."""
@@ -138,14 +130,14 @@ class Station:
         rounded = {symbol: round(v, 6) if isinstance(v, float) else v for symbol, v in values.items()}
         notes = self.feeder.notes
         return {"model": self.meter.model.name, "address": self.address, "reference": self.meter.model.reference, **state,
-                "speed": self.feeder.speed, "requests": self.desk.requests, "notes": notes, "running": runs, "name": self.name,
-                "faults": self.desk.fault_rows,
+                "speed": self.feeder.speed, "requests": self.port.requests, "notes": notes, "running": runs, "name": self.name,
+                "faults": self.port.fault_rows,
                 "values": rounded}  # fmt: skip
 
     def events(self) -> list[dict[str, Any]]:
         """Return the event log, newest first."""
         with self.feeder.lock:
-            return event_rows(self.meter)[::-1]
+            return event_rows(self.meter.state)[::-1]
 
     def scope(self) -> dict[str, Any] | None:
         """Return two cycles of the six waveforms from a rising zero crossing of V1 on, in steps of 0.1 V and 1 mA."""
@@ -173,34 +165,34 @@ class Station:
         now, lights = time.monotonic(), self.feeder.lights
         return [(output, round(1000.0 * (now - at), 1)) for output, at in _drained(lights)]
 
-    def told(self) -> list[dict[str, Any]]:
+    def new_frames(self) -> list[dict[str, Any]]:
         """Return what was said on the ports since the last call, two frames for each exchange."""
-        kept, asked = self.desk.heard, self.desk.requests
-        heard = list(_drained(kept)) if kept is not None else []
-        skipped = max(len(heard), asked - self._asked) - _TOLD
-        self._asked = asked
-        left_out = [{"skipped": skipped}] if skipped > 0 and heard else []
-        return [*left_out, *(line for exchange in heard[-_TOLD:] for line in _lines(exchange))]
+        waiting, requests = self.port.exchanges, self.port.requests
+        exchanges = list(_drained(waiting)) if waiting is not None else []
+        skipped = max(len(exchanges), requests - self._requests) - _MOST_FRAMES
+        self._requests = requests
+        left_out = [{"skipped": skipped}] if skipped > 0 and exchanges else []
+        return [*left_out, *(frame for exchange in exchanges[-_MOST_FRAMES:] for frame in _frames(exchange))]
 
     # what it is wired to
 
-    def wire(self, document: dict[str, Any], name: str) -> None:
+    def set_supply(self, document: dict[str, Any], name: str) -> None:
         """Feed the meter from another supply; SupplyError in one line where it cannot be."""
-        self._wire(document, read_supply(_written(document), _NAME, _MOST_STATES, _MOST_LOADS), name)
+        self._feed_from(document, read_supply(_written(document), _NAME, _MOST_STATES, _MOST_LOADS), name)
 
-    def wire_text(self, text: str, name: str) -> None:
+    def set_supply_text(self, text: str, name: str) -> None:
         """Feed the meter from a supply file; SupplyError names line and key."""
         plan = read_supply(text, name, _MOST_STATES, _MOST_LOADS)
         document = tomllib.loads(text)
-        _written(document)  # what a page cannot be told is not taken
-        self._wire(document, plan, name)
+        _written(document)
+        self._feed_from(document, plan, name)
 
-    def _wire(self, document: dict[str, Any], plan: SupplyPlan, name: str) -> None:
+    def _feed_from(self, document: dict[str, Any], plan: SupplyPlan, name: str) -> None:
         if plan.recording is not None:
             raise SupplyError("recording", "not from a page", "voltages and loads; countis run --recording")
         with self.feeder.lock:
             ratio, midnight = self.meter.ratio, self.meter.clock % 86400
-        self.feeder.change(plan.build(ratio, midnight))
+        self.feeder.change_source(plan.build(ratio, midnight))
         self.supply, self.supply_name = document, name
 
 
@@ -209,11 +201,11 @@ def _drained(kept: deque[T]) -> Iterator[T]:
         yield kept.popleft()
 
 
-def _lines(exchange: Exchange) -> Iterator[dict[str, Any]]:
+def _frames(exchange: Exchange) -> Iterator[dict[str, Any]]:
     """Yield request and reply as a monitor prints them."""
-    asked = explain.request(exchange.request)
-    answered = explain.reply(exchange.request, exchange.reply)
-    for direction, told, raw in (("request", asked, exchange.request), ("reply", answered, exchange.reply)):
+    request = explain.request(exchange.request)
+    reply = explain.reply(exchange.request, exchange.reply)
+    for direction, explained, raw in (("request", request, exchange.request), ("reply", reply, exchange.reply)):
         yield {"time": round(exchange.time, 3), "port": exchange.port, "unit": exchange.unit, "direction": direction,
-               "function": told.function, "text": told.text, "values": told.values, "exception": told.exception,
-               "bytes": raw.hex(" ").upper()}  # fmt: skip
+               "function": explained.function, "text": explained.text, "values": explained.values,
+               "exception": explained.exception, "bytes": raw.hex(" ").upper()}  # fmt: skip

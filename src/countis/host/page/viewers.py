@@ -14,12 +14,14 @@ import operator
 from collections.abc import Iterator
 from typing import Any, Final
 
-from countis.host.page.station import Station, lcd
+from countis.host.page.meter_view import MeterView, lcd
+from countis.meter.memory.event_log import Entry
 from countis.meter.panel.keys import Key
-from countis.serve.web.guard import Allowance
+from countis.meter.state import Snapshot
+from countis.serve.allowance import Allowance
 
 _TICK: Final = 0.05  # s between looks at the LCD
-_WAVES, _SECOND = 5, 20  # ticks between scopes, and between states
+_WAVES, _SECOND, _SOON = 5, 20, 16  # ticks between scopes; between states at most, and at least
 _WAITING: Final = 200  # messages that may wait for a viewer
 _MESSAGES: Final = 40  # of keys a second: 20 presses
 _KEYS: Final = {str(key.name): key for key in Key}
@@ -48,14 +50,16 @@ class Viewer:
             self.waiting.put_nowait(text)
 
 
-class Audience:
+class Viewers:
     """The viewers of one meter, and the task that shows it to them while there are any."""
 
-    def __init__(self, station: Station) -> None:
-        self.station = station
+    def __init__(self, view: MeterView) -> None:
+        self.view = view
         self.viewers: set[Viewer] = set()
         self._task: asyncio.Task[None] | None = None
         self._lcd = ""
+        self._due = False  # a second has passed, or an event; set by the feeding thread, which may not touch the loop
+        self._stated = 0  # tick of the last state
 
     @contextlib.contextmanager
     def seat(self) -> Iterator[Viewer]:
@@ -64,21 +68,21 @@ class Audience:
         self.viewers.add(viewer)
         try:
             if self._task is None:
-                self.station.listen(True)
+                self.view.start_monitor()
                 self._task = asyncio.create_task(self._show())
-            self._lcd = dumps({"type": "lcd", **lcd(self.station.frame())})
-            viewer.send(dumps({"type": "state", **self.station.state()}))
+            self._lcd = dumps({"type": "lcd", **lcd(self.view.frame())})
+            viewer.send(dumps({"type": "state", **self.view.state()}))
             viewer.send(self._lcd)
             yield viewer
         finally:
             self.viewers.discard(viewer)
             gone = viewer.held & ~self._held()
             if gone:
-                self.station.let_go(gone)
+                self.view.let_go(gone)
             if not self.viewers and self._task is not None:
                 self._task.cancel()
                 self._task = None
-                self.station.listen(False)
+                self.view.stop_monitor()
 
     def _held(self) -> Key:
         """Return the keys that viewers hold."""
@@ -86,7 +90,7 @@ class Audience:
 
     async def _show(self) -> None:
         """Send what has changed, each kind at its own pace; the next tick is no worse for one that failed."""
-        tick = 0
+        tick = self._stated = 0
         while True:
             await asyncio.sleep(_TICK)
             tick += 1
@@ -98,14 +102,24 @@ class Audience:
     def _show_tick(self, tick: int) -> None:
         self._show_lcd()
         if tick % _WAVES == 0:
-            scope, lights, told = self.station.scope(), self.station.lights(), self.station.told()
-            content = {"scope": scope, "lights": lights, "frames": told}
+            scope, lights, frames = self.view.scope(), self.view.lights(), self.view.new_frames()
+            content = {"scope": scope, "lights": lights, "frames": frames}
             self._send({"type": "now", **{name: value for name, value in content.items() if value}})
-        if tick % _SECOND == 0:
-            self._send({"type": "state", **self.station.state()})
+        since = tick - self._stated
+        if since >= _SECOND or (self._due and since >= _SOON):
+            self._due, self._stated = False, tick
+            self._send({"type": "state", **self.view.state()})
+
+    def on_second(self, name: str, snapshot: Snapshot) -> None:
+        """Show the values of a second that has passed."""
+        self._due = self._due or name == self.view.name
+
+    def on_event(self, name: str, number: int, entry: Entry) -> None:
+        """Show that there is an event."""
+        self._due = self._due or name == self.view.name
 
     def _show_lcd(self) -> None:
-        text = dumps({"type": "lcd", **lcd(self.station.frame())})
+        text = dumps({"type": "lcd", **lcd(self.view.frame())})
         if text != self._lcd:
             self._lcd = text
             for viewer in self.viewers:
@@ -131,9 +145,9 @@ class Audience:
             return
         viewer.held ^= key
         if down or not self._held() & key:  # it is up when nobody holds it
-            self.station.key(key, down)
+            self.view.key(key, down)
             self._show_lcd()
 
-    def tell_supply(self) -> None:
-        """Tell every viewer that the meter is wired otherwise."""
-        self._send({"type": "supply", "name": self.station.supply_name})
+    def show_supply(self) -> None:
+        """Let every viewer know that the meter is wired otherwise."""
+        self._send({"type": "supply", "name": self.view.supply_name})

@@ -1,0 +1,158 @@
+"""`countis bus`: a plan of the lines and meters of a site file, and how that presents itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from countis.host.page.routes import page_server
+from countis.host.running.console import bus_greeting
+from countis.host.running.plan import Door, DoorKind, Endpoint, LinePlan, MeterPlan, Plan
+from countis.host.running.plant import Plant, run_plan
+from countis.host.running.sources import read_text
+from countis.modbus.line.cable import UNIT_LOAD, Cable, Disturbance, Line
+from countis.serve.access import Access
+from countis.serve.answering import Speed
+from countis.site.line import parse_endpoint
+from countis.site.site_file import SiteLine, read_site
+from countis.words.settings import Value
+
+_SCHEMES: Final = {"rtu+tcp://": DoorKind.RTU_TCP, "tcp://": DoorKind.TCP}
+_ADDRESSES: Final = 247  # what is added to a seed that another meter of the site has already
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line of `bus` says."""
+
+    site: Path
+    data: Path
+    pace: bool
+    web: Endpoint | None
+    token: str | None
+    most: int
+    diagnostics: bool
+    speed: float
+    ready_file: Path | None
+    trace: Path | None
+    access: Access
+    log: bool
+
+
+def plan_of(options: Options) -> Plan:
+    """Return the plan that a site file describes; SiteError or SupplyError where it cannot be used."""
+    lines = read_site(read_text(options.site), str(options.site))
+    seeds = _seeds(lines)
+    return Plan(
+        lines=tuple(_line(options, line, seeds) for line in lines), data=options.data, web=options.web,
+        token=options.token, speed=options.speed, ready_file=options.ready_file, most=options.most,
+        access=options.access, trace=options.trace, diagnostics=options.diagnostics, log=options.log,
+    )  # fmt: skip
+
+
+def _seeds(lines: tuple[SiteLine, ...]) -> dict[str, int]:
+    """Return a seed for each meter by name: what the file gives, else its address, raised where another has that already."""
+    meters = [meter for line in lines for meter in line.meters]
+    seeds = {meter.name: meter.seed for meter in meters if meter.seed is not None}
+    for meter in meters:
+        seed = meter.address
+        while meter.name not in seeds and seed in seeds.values():
+            seed += _ADDRESSES
+        seeds.setdefault(meter.name, seed)
+    return seeds
+
+
+def _line(options: Options, line: SiteLine, seeds: Mapping[str, int]) -> LinePlan:
+    speed = Speed(line.baud, line.parity, line.stop_bits)
+    common: dict[str, Value] = {"baud": line.baud, "parity": line.parity, "stop_bits": line.stop_bits}
+    meters = tuple(
+        MeterPlan(
+            name=meter.name,
+            folder=options.data / meter.name,
+            default=meter.model,
+            model=meter.model,
+            settings={**common, **meter.settings},
+            supply=options.site.parent / meter.supply if meter.supply is not None else None,
+            seed=seeds[meter.name],
+            faults=meter.faults,
+            stale_after=meter.stale_after if meter.stale_after is not None else math.inf,
+            swapped=meter.swapped,
+        )
+        for meter in line.meters
+    )
+    paced = _modelled(line, speed) if options.pace else None
+    return LinePlan(doors=tuple(_doors(options, line)), meters=meters, speed=speed, paced=paced)
+
+
+def _doors(options: Options, line: SiteLine) -> Iterator[Door]:
+    """Yield where a line is reached: at its target, and where that is TCP also behind TLS, if it is wanted."""
+    scheme = next((scheme for scheme in _SCHEMES if line.target.startswith(scheme)), None)
+    if scheme is None:
+        yield Door(DoorKind.SERIAL, line.target, "line.target")
+        return
+    at = parse_endpoint(line.target.removeprefix(scheme), "line.target")
+    yield Door(_SCHEMES[scheme], at, "line.target")
+    if _SCHEMES[scheme] is DoorKind.TCP and options.access.tls_at is not None:
+        yield Door(DoorKind.TLS, options.access.tls_at, "--tls")
+
+
+def _modelled(line: SiteLine, speed: Speed) -> Line:
+    """Return the model that paces a line."""
+    cable = Cable(line.metres, line.terminated, 1.0 + len(line.meters) * UNIT_LOAD, line.echo)
+    trouble = Disturbance(noise=line.noise, lost=line.lost, doubled=line.doubled)
+    return Line(line.baud, speed.bits, cable=cable, troubles=(trouble,), parity=line.parity != "N")
+
+
+class Bus:
+    """Many meters: how many there are and what is wrong as the status, lines and their speeds as the greeting."""
+
+    def greeting(self, plant: Plant) -> str:
+        """Return where the lines are."""
+        lines = [(self._target(plant, k), _speed_text(line.plan), len(line.plan.meters)) for k, line in enumerate(plant.lines)]
+        changed = [f"{meter.feeder.name}: {text}" for meter in plant.meters for text in meter.changed]
+        damaged = [f"{m.feeder.name}: nothing, {note}" for m in plant.meters for note in m.feeder.damage]
+        return bus_greeting(lines, plant.web, plant.plan.data, [*changed, *damaged])
+
+    def ready(self, plant: Plant) -> Mapping[str, object]:
+        """Return the first door of each kind, and all lines with their addresses."""
+        first = {kind: next((line.ports[kind].name for line in plant.lines if kind in line.ports), None) for kind in DoorKind}
+        lines = [
+            {"target": self._target(plant, k), "baud": line.plan.speed.baud if line.plan.speed is not None else None,
+             "addresses": [meter.settings["address"] for meter in line.plan.meters]}
+            for k, line in enumerate(plant.lines)
+        ]  # fmt: skip
+        names = {kind.value: first[kind] for kind in (DoorKind.SERIAL, DoorKind.TCP, DoorKind.RTU_TCP)}
+        return {**names, "web": plant.web, "lines": lines}
+
+    def status(self, plant: Plant) -> str:
+        """Return counts, and what is wrong."""
+        feeders = [meter.feeder for meter in plant.meters]
+        damaged = [f"{feeder.name}: {note}" for feeder in feeders for note in feeder.damage]
+        late = sum(feeder.late and not feeder.idle for feeder in feeders)
+        ended = [f"{feeder.name}: its recording has ended" for feeder in feeders if feeder.ended]
+        troubles = [*plant.troubles, *plant.runner.troubles, *ended, *damaged, *([f"{late} meters are late"] if late else [])]
+        return "  ".join([f"{len(feeders)} meters", f"{plant.requests} requests", *troubles])
+
+    def farewell(self, plant: Plant) -> str:
+        """Return why nothing runs any more."""
+        return "every source has ended"
+
+    def _target(self, plant: Plant, number: int) -> str:
+        """Return where a line is, as a target that a master can be given."""
+        ports = plant.lines[number].ports
+        for scheme, kind in _SCHEMES.items():
+            if kind in ports:
+                return f"{scheme}{ports[kind].name}"
+        return ports[DoorKind.SERIAL].name
+
+
+def _speed_text(line: LinePlan) -> str:
+    return f"{line.speed.baud} {line.speed.comset}" if line.speed is not None else ""
+
+
+def run(options: Options) -> int:
+    """Run a bus in this process."""
+    return run_plan(plan_of(options), Bus(), page_server)

@@ -1,0 +1,33 @@
+"""The event log for people: its entries as rows of text, for files, pages and the console."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from countis.meter.memory.event_log import Entry
+from countis.meter.state import State
+from countis.words.clock import text as clock_text
+from countis.words.commands import EventKind
+
+
+def event_rows(state: State) -> list[dict[str, Any]]:
+    """Return the event log as rows of text, oldest first; of an entry that was lost only its number is known."""
+    return [{"number": number, **event_row(entry)} for number, entry in state.log.entries(state.events)]
+
+
+def event_row(entry: Entry | None) -> dict[str, str]:
+    """Return an entry as text; None is one that was lost."""
+    if entry is None:
+        return {"time": "", "kind": "damaged", "whence": "", "subject": "", "old": "", "new": ""}
+    old, new = entry.old, entry.new
+    if entry.kind is EventKind.CLOCK:
+        old, new = (clock_text(int(seconds)) for seconds in (old, new))
+    return {"time": clock_text(entry.time), "kind": entry.kind.name.lower(), "whence": entry.origin.name.lower(),
+            "subject": entry.subject, "old": old, "new": new}  # fmt: skip
+
+
+def event_line(row: Mapping[str, str]) -> str:
+    """Write a row of the event log for people."""
+    change = " -> ".join(text for text in (row["old"], row["new"]) if text)
+    return f"{row['time']:19}  {row['kind']:8}  {row['whence']:5}  {row['subject']:14}  {change}".rstrip()

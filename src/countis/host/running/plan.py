@@ -1,0 +1,96 @@
+"""What is to run: lines with their doors and meters, as values. `run` is a plan of one line and one meter, `bus` of many.
+
+Rule: everything that the command line and a site file say ends here; plant.py opens it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from countis.host.running.sources import Raw
+from countis.modbus.line.cable import Line
+from countis.modbus.line.faults import Fault
+from countis.models import Model
+from countis.serve.access import Access
+from countis.serve.answering import Speed
+from countis.serve.tcp_port import MOST_CONNECTIONS
+from countis.words.settings import Value
+
+Endpoint = tuple[str, int]
+
+
+class DoorKind(Enum):
+    """Where masters come in; the values are the names in the ready file."""
+
+    SERIAL = "serial"
+    TCP = "tcp"
+    RTU_TCP = "rtu_tcp"
+    TLS = "tls"
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One way to a line. at: `pty` or a device for a serial one, else host and port. option: which flag or key says so."""
+
+    kind: DoorKind
+    at: str | Endpoint
+    option: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterPlan:
+    """One meter. model: that it must be, None: whatever its memory is, `default` where there is none.
+
+    name: its identity in this process; "" is that of its model. supply: None is the workshop; recording: instead of it.
+    """
+
+    name: str
+    folder: Path
+    default: Model
+    model: Model | None = None
+    settings: Mapping[str, Value] = field(default_factory=dict)
+    supply: Path | None = None
+    recording: str | None = None
+    raw: Raw = field(default_factory=Raw)
+    seed: int | None = None
+    faults: tuple[Fault, ...] = ()
+    stale_after: float = math.inf
+    swapped: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinePlan:
+    """One line. speed: None is that of its meter. paced: the model that a pty goes through. keep_silence: also on a pty."""
+
+    doors: tuple[Door, ...]
+    meters: tuple[MeterPlan, ...]
+    speed: Speed | None = None
+    paced: Line | None = None
+    keep_silence: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything one process runs. data: the folder that the ready file names. patience: s to wait for the first values."""
+
+    lines: tuple[LinePlan, ...]
+    data: Path
+    web: Endpoint | None = None
+    token: str | None = None
+    speed: float = 1.0
+    ready_file: Path | None = None
+    most: int = MOST_CONNECTIONS
+    access: Access = field(default_factory=Access)
+    trace: Path | None = None
+    diagnostics: bool = False
+    log: bool = False
+    patience: float = math.inf
+
+    @property
+    def meters(self) -> list[MeterPlan]:
+        """All meters, line by line."""
+        return [meter for line in self.lines for meter in line.meters]

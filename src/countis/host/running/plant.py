@@ -1,0 +1,320 @@
+"""Opens what a plan says, runs it until a signal or the end of its sources, and closes it: the one program of `run` and `bus`.
+
+Rule: everything that can fail is opened before anything is written, and at the end doors are closed before the last sync, so
+that nothing that was answered is lost. One thread feeds all meters, one syncs their memories, one answers each door; asyncio
+serves the page, and prints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol, TextIO
+
+import uvloop
+
+from countis.host.firmware import installed
+from countis.host.running.console import EventPrinter, show
+from countis.host.running.feeder import Feeder
+from countis.host.running.hub import LineHub, MeterPort
+from countis.host.running.memory_file import MemoryFile
+from countis.host.running.plan import Door, DoorKind, Endpoint, LinePlan, MeterPlan, Plan
+from countis.host.running.publish import Publisher
+from countis.host.running.runner import Runner
+from countis.host.running.sources import open_source, supply_document, supply_name
+from countis.meter.memory.image import VERSION, stale_fragments
+from countis.meter.meter import Meter
+from countis.modbus.line.faults import Faults
+from countis.models import Model
+from countis.serve.answering import Answering
+from countis.serve.serial_port import SerialPort
+from countis.serve.tcp_port import RtuTcpPort, TcpPort, TcpServer, raise_file_limit
+from countis.serve.trace_file import Traced, TraceFile
+from countis.serve.web.guard import is_local
+from countis.words.clock import EPOCH_UNIX
+from countis.words.commands import EventKind, Note, Origin, SetDiagnostics, SetSetting, SetTariffInput
+from countis.words.errors import MemoryImageError, SettingError
+
+_NEW_CT: Final = (200, 5)  # of a new memory (decision 22)
+_FILES_EACH: Final = 3  # a memory, its owner, and one to spare
+Port = SerialPort | TcpServer
+
+
+@dataclass(frozen=True, slots=True)
+class OpenMeter:
+    """A meter with its port and its memory; supply: the document it is fed from, None for a recording, and its name.
+
+    changed: what the plan changed of the settings that were stored.
+    """
+
+    feeder: Feeder
+    port: MeterPort
+    memory: MemoryFile
+    supply: dict[str, Any] | None
+    supply_name: str
+    changed: list[str]
+
+    @property
+    def meter(self) -> Meter:
+        """The meter."""
+        return self.feeder.meter
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLine:
+    """A line with its doors open; who connects is answered once they are started."""
+
+    plan: LinePlan
+    hub: LineHub
+    ports: dict[DoorKind, Port]
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """Everything that is open. web: where the page is."""
+
+    plan: Plan
+    lines: list[OpenLine]
+    meters: list[OpenMeter]
+    runner: Runner
+    web: str | None
+
+    @property
+    def ports(self) -> list[Port]:
+        """Every door."""
+        return [port for line in self.lines for port in line.ports.values()]
+
+    @property
+    def requests(self) -> int:
+        """How many were answered on all lines."""
+        return sum(line.hub.requests for line in self.lines)
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is wrong with doors."""
+        return [text for line in self.lines for text in line.hub.troubles]
+
+
+# What shows meters in a browser: given them, their runner, where and the token, it gives where it is for as long as it lasts.
+Page = Callable[[Sequence[OpenMeter], Runner, Endpoint, str | None], contextlib.AbstractAsyncContextManager[str]]
+
+
+class Face(Protocol):
+    """How one command of those that run meters presents itself."""
+
+    def greeting(self, plant: Plant) -> str:
+        """Return what is printed when everything answers."""
+
+    def ready(self, plant: Plant) -> Mapping[str, object]:
+        """Return what the ready file says."""
+
+    def status(self, plant: Plant) -> str:
+        """Return the line that is printed each second."""
+
+    def farewell(self, plant: Plant) -> str:
+        """Return what is printed when all sources have come to their end."""
+
+
+# memories
+
+
+def local_seconds() -> int:
+    """Return the local wall clock in seconds since 2000-01-01 00:00."""
+    now = time.time()
+    return int(now + time.localtime(now).tm_gmtoff) - EPOCH_UNIX
+
+
+def load_or_create(memory: MemoryFile, model: Model | None, default: Model) -> tuple[Meter, bool]:
+    """Return the meter of a memory, as it is now, or a new one; and whether it was stored. MemoryImageError."""
+    image, line_clock = memory.read(), time.monotonic_ns
+    if image is None:
+        primary, secondary = _NEW_CT
+        return Meter(model or default, firmware=installed(), clock=local_seconds(), line_clock=line_clock,
+                     ct_primary=primary, ct_secondary=secondary), False  # fmt: skip
+    try:
+        meter = Meter.load(image, firmware=installed(), model=model or default, line_clock=line_clock)
+    except MemoryImageError as error:
+        raise error.inside(memory.path) from None
+    if model is not None and meter.model is not model:
+        raise MemoryImageError(memory.path, f"belongs to an {meter.model.name}", "its model, or another --data")
+    meter.advance(memory.age_ns())  # the power was off, the clock went on (decision 55)
+    meter.apply([Note(EventKind.POWER, "start")], Origin.METER)
+    return meter, True
+
+
+def prepare_memory(memory: MemoryFile, meter: Meter) -> None:
+    """Let a memory be what its meter is now: made, freed of what a cut has left, or written anew from an earlier layout."""
+    if meter.state.lost:
+        return
+    image = memory.read()
+    if image is None or meter.store.version < VERSION:
+        if image is not None:
+            meter.apply([Note(EventKind.MEMORY, "layout", str(meter.store.version), str(VERSION))], Origin.METER)
+        memory.create(meter.save())
+        return
+    stale = list(stale_fragments(image))
+    names = dict.fromkeys(name for name, _ in stale)
+    meter.apply([Note(EventKind.MEMORY, name, new="cleaned") for name in names], Origin.METER)
+    if stale:
+        memory.write([write for _, write in stale])  # synced before anything else, or the next bytes could make them whole
+    memory.write(meter.writes())
+
+
+# what is opened
+
+
+def _open_meter(plan: Plan, at: MeterPlan, stack: contextlib.AsyncExitStack) -> OpenMeter:
+    """Open the memory of a meter, new or as it was; what the plan says is a change (decision 36)."""
+    memory = MemoryFile(at.folder)
+    stack.callback(memory.close)
+    meter, stored = load_or_create(memory, at.model, at.default)
+    before = dict(meter.settings)
+    if not meter.state.lost:  # it takes no command; what is asked for may be what was lost
+        refusal = meter.apply([SetSetting(symbol, value) for symbol, value in at.settings.items()])
+        if refusal is not None:
+            raise refusal.error.inside(at.name) if at.name else refusal.error
+    changed = [f"{s} {before[s]} -> {v}" for s, v in meter.settings.items() if stored and before[s] != v]
+    source = open_source(at.supply, at.recording, meter.ratio, meter.clock % 86400, at.raw, at.seed)
+    meter.set_rate(source.rate)
+    meter.apply([SetTariffInput(source.tariff_volts), SetDiagnostics(plan.diagnostics)])
+    faults = Faults(at.faults, at.seed if at.seed is not None else 1)
+    name = at.name or meter.model.name
+    feeder = Feeder(meter, source, plan.speed, name=name, faults=faults, stale_after=at.stale_after)
+    document = None if at.recording is not None else supply_document(at.supply)
+    port = MeterPort(feeder, swapped=at.swapped)
+    return OpenMeter(feeder, port, memory, document, supply_name(at.supply, at.recording), changed)
+
+
+def _open_line(plan: Plan, at: LinePlan, hub: LineHub, answering: Answering, stack: contextlib.AsyncExitStack) -> OpenLine:
+    """Open every door of a line."""
+    ports: dict[DoorKind, Port] = {}
+    for door in at.doors:
+        port = ports[door.kind] = _open_door(plan, at, door, answering)
+        stack.callback(port.close)
+    return OpenLine(at, hub, ports)
+
+
+def _open_door(plan: Plan, line: LinePlan, door: Door, answering: Answering) -> Port:
+    if isinstance(door.at, str):
+        return SerialPort(answering, door.at, keep_silence=line.keep_silence, line=line.paced)
+    kind = RtuTcpPort if door.kind is DoorKind.RTU_TCP else TcpPort
+    tls = plan.access.tls if door.kind is DoorKind.TLS else None
+    return TcpServer(answering, kind, door.at, door.option, most=plan.most, tls=tls, policy=plan.access.policy)
+
+
+async def _open_web(
+    plan: Plan, page: Page, meters: Sequence[OpenMeter], runner: Runner, stack: contextlib.AsyncExitStack
+) -> str | None:
+    """Serve the page, if it is wanted; SettingError where others than this machine could reach it without a token."""
+    if plan.web is None:
+        return None
+    host, port = plan.web
+    if plan.token == "":
+        raise SettingError("--token", "empty", "a secret, or no --token on loopback")
+    if plan.token is None and not is_local(host):
+        raise SettingError(f"--web {host}:{port}", "reached from elsewhere", "127.0.0.1, localhost, or with --token")
+    return await stack.enter_async_context(page(meters, runner, plan.web, plan.token))
+
+
+async def open_plant(plan: Plan, page: Page, stack: contextlib.AsyncExitStack) -> Plant:
+    """Open everything, in the order in which it is not to be closed; what fails is one line and leaves all as it was."""
+    doors = sum(door.kind is not DoorKind.SERIAL for line in plan.lines for door in line.doors)
+    raise_file_limit(plan.most * doors + _FILES_EACH * len(plan.meters))
+    groups = [[_open_meter(plan, meter, stack) for meter in line.meters] for line in plan.lines]
+    meters = [meter for group in groups for meter in group]
+    if plan.ready_file is not None:
+        write_ready(plan.ready_file, None)
+    hubs = [LineHub([meter.port for meter in group], line.speed, plan.access.policy)
+            for line, group in zip(plan.lines, groups, strict=True)]  # fmt: skip
+    answering: list[Answering] = [*hubs]
+    if plan.trace is not None:
+        file = TraceFile(plan.trace, hubs[0].report)
+        stack.callback(file.close)
+        answering = [Traced(hub, file) for hub in hubs]
+    runner = Runner([(meter.feeder, meter.memory) for meter in meters], Publisher())
+    stack.callback(runner.stop)
+    lines = [_open_line(plan, *at, stack) for at in zip(plan.lines, hubs, answering, strict=True)]
+    web = await _open_web(plan, page, meters, runner, stack)
+    return Plant(plan, lines, meters, runner, web)
+
+
+def write_ready(path: Path, content: Mapping[str, object] | None) -> None:
+    """Write the ready file whole; None takes an old one away, and tells early whether the new one can be written."""
+    fresh = path.with_name(path.name + ".new")
+    try:
+        if content is None:
+            path.unlink(missing_ok=True)
+            fresh.touch()
+            fresh.unlink()
+        else:
+            fresh.write_text(json.dumps(content) + "\n")
+            os.replace(fresh, path)
+    except OSError as error:
+        raise SettingError(f"--ready-file {path}", error.strerror, "a file that can be written") from None
+
+
+# while it runs
+
+
+async def serve(plan: Plan, face: Face, page: Page, out: TextIO | None) -> int:
+    """Run until a signal, or until nothing is fed any more; return the exit code."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        plant = await open_plant(plan, page, stack)
+        runner = plant.runner
+        for meter in plant.meters:
+            prepare_memory(meter.memory, meter.meter)
+        for port in plant.ports:
+            port.start()
+        runner.start()
+        await _until_ready(runner, stop, plan.patience)
+        if runner.failure is None and not stop.is_set():
+            print(face.greeting(plant), file=out, flush=True)
+            if plan.ready_file is not None:
+                write_ready(plan.ready_file, {"pid": os.getpid(), **face.ready(plant), "data": str(plan.data)})
+            await _watch(plant, face, stop, out)
+        for port in plant.ports:
+            port.stop()
+    if runner.failure is not None:
+        raise runner.failure
+    if runner.ended:
+        print(face.farewell(plant), file=out)
+    return 0
+
+
+async def _until_ready(runner: Runner, stop: asyncio.Event, patience: float) -> None:
+    """Wait until there is something to read, or for as long as the source may be silent."""
+    deadline = time.monotonic() + patience
+    while not (runner.ready.is_set() or runner.stopped.is_set() or stop.is_set()) and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+
+
+async def _watch(plant: Plant, face: Face, stop: asyncio.Event, out: TextIO | None) -> None:
+    """Print the status, and what is new in the logs, each second until the runner stops or a signal asks for it."""
+    runner, several = plant.runner, len(plant.meters) > 1
+    events = EventPrinter(several)
+    if plant.plan.log:
+        runner.publisher.subscribe(events)
+    while not stop.is_set() and not runner.stopped.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 1.0)
+        events.show()
+        show(face.status(plant), out)
+    if out is not None and out.isatty():
+        print(file=out)
+
+
+def run_plan(plan: Plan, face: Face, page: Page) -> int:
+    """Run a plan in this process."""
+    result: Any = uvloop.run(serve(plan, face, page, sys.stdout))
+    return int(result)
