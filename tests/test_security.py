@@ -66,7 +66,7 @@ def test_the_page_may_fetch_nothing_from_elsewhere() -> None:
     policy = guard._HEADERS["content-security-policy"]
     assert policy.startswith("default-src 'none'; ")
     assert {source for rule in policy.split("; ") for source in rule.split()[1:]} == {"'none'", "'self'"}
-    for file in (ROOT / "src" / "countis" / "host" / "static").iterdir():
+    for file in (ROOT / "src" / "countis" / "host" / "page" / "static").iterdir():
         elsewhere = set(re.findall(r"""["'(]((?:https?:)?//[^"')]+)""", file.read_text())) - {"http://www.w3.org/2000/svg"}
         assert elsewhere == set(), file.name
 

@@ -45,12 +45,21 @@ def lcd(frame: LcdFrame) -> dict[str, Any]:
     return {"text": frame.text, **lit, "phase": frame.phase, "light": frame.light}
 
 
+def _has_null(value: Any) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value is None or any(map(_has_null, inner))
+
+
 def _written(document: Mapping[str, Any]) -> str:
     """Write a supply as TOML; SupplyError where it cannot be, or where a page could not be told of it."""
     try:
         json.dumps(document, allow_nan=False)
+        if _has_null(document):
+            raise SupplyError(_NAME, "null is no value", "a key left out")
         text = tomli_w.dumps(document)
         text.encode()
+    except SupplyError:
+        raise
     except (ValueError, TypeError, RecursionError):
         raise SupplyError(_NAME, "not to be written as TOML", "finite numbers, text, lists, tables") from None
     return text

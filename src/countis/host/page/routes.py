@@ -78,8 +78,9 @@ class Pages:
         at_address = [viewers for viewers in self.viewers if str(viewers.view.address) == key]
         if len(at_address) == 1:
             return at_address[0]
-        several = f"several meters at address {key[:20]}: ask by name" if at_address else f"no meter {key[:60]}"
-        raise HTTPException(409 if at_address else 404, several)
+        if at_address:
+            raise HTTPException(409, f"{len(at_address)} meters at address {key} (allowed: a name)")
+        raise HTTPException(404, f"no meter at address {key[:20]}" if key.isdecimal() else f"no meter {key[:60]}")
 
     def _view(self, request: Request) -> MeterView:
         return self._viewers(request.path_params["meter"]).view

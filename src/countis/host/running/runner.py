@@ -45,14 +45,19 @@ class Runner:
 
     @property
     def ended(self) -> bool:
-        """Whether every source has come to its end, or failed."""
+        """Whether every source has come to its end."""
+        return all(feeder.ended for feeder, _ in self.owned)
+
+    @property
+    def _idle(self) -> bool:
+        """Whether nothing is fed any more."""
         return all(feeder.idle for feeder, _ in self.owned)
 
     @property
     def failure(self) -> BaseException | None:
         """What ended it all: an error of its own, or the first meter's where every one has failed or ended."""
         failures = [feeder.failure for feeder, _ in self.owned if feeder.failure is not None]
-        return self._broken or (failures[0] if failures and self.ended else None)
+        return self._broken or (failures[0] if failures and self._idle else None)
 
     @property
     def troubles(self) -> list[str]:
@@ -109,7 +114,7 @@ class Runner:
         self.ready.set()
         began, share = time.monotonic(), self._slice / max(1, len(self.owned))
         due = [(began + k * share, k) for k in range(len(self.owned))]
-        while not (self.stopped.is_set() or self.ended):
+        while not (self.stopped.is_set() or self._idle):
             at, k = due[0]
             self.stopped.wait(max(0.0, at - time.monotonic()))
             feeder, again = self.owned[k][0], time.monotonic() + self._slice
