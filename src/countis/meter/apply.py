@@ -85,10 +85,11 @@ def _setting_refusal(state: State, command: SetSetting) -> Refusal | None:
     row, model = setting(command.symbol), state.model
     if row.sealed and state.settings["sealed"] == 1:
         return Refusal(Reason.SEALED, str(row.symbol), "the meter is sealed", "after breaking the seal")
-    if row.symbol == "sealed" and command.value == 1 and not model.mid:
-        return Refusal(Reason.VALUE, "sealed", f"the {model.name} has no seal", "E44")
-    if row.symbol == "wires" and command.value == 3 and model.mid:
-        return Refusal(Reason.VALUE, "wires", f"the {model.name} measures four", "4, or an E43")
+    if row.symbol == "sealed" and command.value == 1 and not model.sealable:
+        return Refusal(Reason.VALUE, "sealed", f"the {model.name} has no seal", "a model that can be sealed")
+    if row.symbol == "wires" and command.value in (3, 4) and command.value not in model.wires:
+        allowed = ", ".join(map(str, model.wires))
+        return Refusal(Reason.VALUE, "wires", f"the {model.name} does not measure {command.value}", allowed)
     try:
         row.check(command.value)
     except SettingError as error:

@@ -28,11 +28,11 @@ from countis.meter.overload import Overload
 from countis.meter.panel.keys import Key
 from countis.meter.slave import Slave
 from countis.meter.state import State
-from countis.models import E44, MAX_RATE, MIN_RATE, Firmware, Model
+from countis.models import E44, Firmware, Model
 from countis.words.clock import SECOND
 from countis.words.commands import Command, EventKind, Origin, Refusal, SetSetting
 from countis.words.errors import SettingError, SupplyError
-from countis.words.settings import Value, setting
+from countis.words.settings import MAX_RATE, MIN_RATE, Value, setting
 
 _AT_ONCE: Final = 4096  # windows of a series counted at once
 

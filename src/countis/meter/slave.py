@@ -16,7 +16,8 @@ from countis.meter.memory.image import Page
 from countis.meter.state import State
 from countis.modbus import diagnostics, pdu, rtu, words
 from countis.modbus.pdu import Code, Malformed, Request
-from countis.modbus.tables import ROWS, Row
+from countis.modbus.table import Functions, Lock, Type
+from countis.words.clock import EPOCH
 from countis.words.commands import (
     Apply,
     Command,
@@ -29,33 +30,34 @@ from countis.words.commands import (
     SetClock,
     SetSetting,
 )
-from countis.words.quantities import PARTIALS, ROLL_OVER
+from countis.words.quantities import PARTIALS
 from countis.words.settings import SETTINGS, Value
 
-_ROW_AT: Final[dict[int, Row]] = {row.address + k: row for row in ROWS for k in range(row.words)}
-_CLOCK_PARTS: Final = {"day": range(1, 32), "month": range(1, 13), "year": range(2000, 2100), "hour": range(24),
-                       "minute": range(60), "second": range(60)}  # fmt: skip
+_CLOCK_PARTS: Final = {"clock.day": range(1, 32), "clock.month": range(1, 13), "clock.year": range(2000, 2100),
+                       "clock.hour": range(24), "clock.minute": range(60), "clock.second": range(60)}  # fmt: skip
+_TARIFF: Final = "cmd.tariff"
 _TOTAL_BITS: Final = {0x01: "par.Ea+", 0x02: "par.Er+", 0x04: "par.Eap", 0x08: "par.Ea-", 0x10: "par.Er-"}
-_CURVE_AT: Final = int(words.PLACE[words.ADDRESS["curve.count"]])
 _RECORD_WORDS: Final = 4
-TARIFF_ADDRESS: Final = words.ADDRESS["cmd.tariff"]  # the one register that takes a broadcast (manual §8.3)
+# What each function of a request needs of its blocks, any of these; function 16 writes what 6 may (assumed).
+_NEEDED: Final = {
+    pdu.READ: Functions.READ,
+    pdu.WRITE: Functions.WRITE,
+    pdu.WRITE_MANY: Functions.WRITE | Functions.WRITE_MANY,
+}
 
 
 def identity(state: State) -> dict[str, Value]:
-    """Return the constants of the table by symbol (decision 41)."""
+    """Return the constants of the table by symbol (decision 41): those of the family, and what is this meter's own."""
     major, minor, revision = state.firmware.version
     year, month, day = state.firmware.built
     week, site, run = serial_words(str(state.settings["serial_number"]))
     return {
-        "id.signature": "SOCO", "id.family": 100, "id.table_version": 101, "id.software": major * 100 + minor,
-        "id.serial_week": week, "id.serial_site": site, "id.serial_run": run, "id.serial_reserve": 0, "id.hardware": 0,
-        "id.customised": 0, "id.product_major": major, "id.product_minor": minor, "id.product_revision": revision,
-        "id.product_build": 0, "id.build_date": (year - 2000) << 40 | month << 32 | day << 24, "id.base_major": major,
-        "id.base_minor": minor, "id.base_revision": revision, "id.board_major": major, "id.custom_minor": 0,
-        "id.product_part": "", "id.custom_part": "", "id.base_part": "", "id.vendor": "SOCOMEC",
-        "id.product": "COUNTIS E43/E44", "id.extended_name": state.model.extended_name, "id.production": 0,
-        "id.mid": int(state.model.mid), "id.board": 1, "id.network": 5, "id.roll_over": ROLL_OVER // (10 * 10**6) - 1,
-        "id.tariffs": 4 if state.settings["tariff_control"] == "com" else 2,
+        **state.model.family.identity,
+        "id.software": major * 100 + minor, "id.serial_week": week, "id.serial_site": site, "id.serial_run": run,
+        "id.product_major": major, "id.product_minor": minor, "id.product_revision": revision,
+        "id.build_date": (year - 2000) << 40 | month << 32 | day << 24, "id.base_major": major, "id.base_minor": minor,
+        "id.base_revision": revision, "id.board_major": major, "id.extended_name": state.model.extended_name,
+        "id.mid": int(state.model.mid), "id.tariffs": 4 if state.settings["tariff_control"] == "com" else 2,
     }  # fmt: skip
 
 
@@ -72,7 +74,9 @@ class Slave:
 
     def __init__(self, state: State, apply: Apply) -> None:
         self._state, self._apply = state, apply
-        self._image = np.full(words.IMAGE_WORDS, words.RESERVED_WORD, np.uint16)
+        self._table = state.model.family.table
+        self._encoder = words.encoder(self._table)
+        self._image = np.full(self._table.words, words.RESERVED_WORD, np.uint16)
         self._bytes = b""
         self._seen = (-1, -1)
         self._counts = diagnostics.Counts()
@@ -96,9 +100,14 @@ class Slave:
             parsed = pdu.parse_request(request)
         except Malformed:
             return
-        if parsed.values and parsed.address == TARIFF_ADDRESS and parsed.count == 1:
+        if parsed.values and self._is_tariff(parsed):
             self._state.saw_frame()
             self._write(parsed)
+
+    def _is_tariff(self, request: Request) -> bool:
+        """Tell whether a request writes the one register that takes a broadcast (manual §8.3), and nothing else."""
+        row = self._table.row_at(request.address)
+        return row is not None and row.symbol == _TARIFF and request.count == 1
 
     def pdu(self, request: bytes) -> bytes:
         """Answer one request; always a well-formed reply, but b"" to no bytes at all, and without power."""
@@ -129,7 +138,7 @@ class Slave:
             parsed = pdu.parse_request(request)
         except Malformed as error:
             return pdu.exception(error.function, error.code)
-        place = words.locate(parsed.address, parsed.count)
+        place = self._table.locate(parsed.address, parsed.count)
         code = self._refusal(parsed, place)
         if code is None and parsed.values:
             code = self._write(parsed)
@@ -143,11 +152,10 @@ class Slave:
         """Check address and access in the order of decision 18."""
         if place is None:
             return Code.ADDRESS
-        locked = self._state.settings["user_lock"] == 1
-        needed = "WRITE" if request.values else "READ"
-        for block in words.blocks_at(place, request.count):
-            functions = block.functions_locked if block.lock == "USER" and locked else block.functions_unlocked
-            if needed not in functions:
+        closed = self._state.settings["user_lock"] == 1
+        for block in self._table.blocks_at(place, request.count):
+            functions = block.locked if block.lock is Lock.USER and closed else block.unlocked
+            if not functions & _NEEDED[request.function]:
                 return Code.FUNCTION
         return None
 
@@ -162,16 +170,22 @@ class Slave:
         if seen == self._seen:
             return
         if seen[1] != self._seen[1]:
-            for place, values in words.fixed_rows({**identity(state), **_numbers(state)}).items():
-                self._image[place : place + len(values)] = values
+            self._encoder.encode_fixed({**identity(state), **_numbers(state)}, self._image)
         ct = state.ct
-        words.encode(state.live, state.row, ct, self._image)
+        self._encoder.encode(state.live, state.row, ct, self._image)
         if Page.HOT in state.lost:
-            words.lose_counted(self._image)
-        curve = _curve_words(state.curve, ct, state.period)
-        self._image[_CURVE_AT : _CURVE_AT + len(curve)] = curve
+            self._encoder.lose_counted(self._image)
+        self._encode_curve()
         self._bytes = self._image.astype(">u2").tobytes()
         self._seen = seen
+
+    def _encode_curve(self) -> None:
+        """Put header and records of the load curve where the table has them, if it has."""
+        head = self._table.row_of("curve.count")
+        if head is not None:
+            at = int(self._table.places[head.address])
+            curve = _curve_words(self._state.curve, self._state.ct, self._state.period)
+            self._image[at : at + len(curve)] = curve
 
     def _write(self, request: Request) -> Code | None:
         """Turn words into commands and apply them, all or none."""
@@ -179,8 +193,9 @@ class Slave:
         commands: list[Command] = []
         bad: Code | None = None
         for offset, value in enumerate(request.values):
-            row = _ROW_AT[request.address + offset]
-            made = _clock_part(clock, row.symbol, value) if row.symbol.startswith("clock.") else _command(row, value)
+            row = self._table.row_at(request.address + offset)
+            symbol = row.symbol if row is not None else ""
+            made = _clock_part(clock, symbol, value) if symbol in _CLOCK_PARTS else _command(symbol, value)
             if isinstance(made, Code):
                 bad = bad or made
             else:
@@ -200,12 +215,11 @@ def _numbers(state: State) -> dict[str, Value]:
     return {symbol: -1 if lost else value for symbol, value in state.settings.items() if isinstance(value, int)}
 
 
-def _command(row: Row, value: int) -> list[Command] | Code:
+def _command(symbol: str, value: int) -> list[Command] | Code:
     """Return the commands one written word stands for; a code where it cannot be."""
-    symbol = row.symbol
     if symbol in SETTINGS:
         return [SetSetting(symbol, value)]
-    if symbol == "cmd.tariff":
+    if symbol == _TARIFF:
         return [SelectTariff(value)]
     if symbol == "cmd.reset":
         return Code.VALUE if value & ~0x21 else [ResetPartials(PARTIALS)] if value & 0x20 else []
@@ -225,17 +239,18 @@ def _command(row: Row, value: int) -> list[Command] | Code:
 
 def _clock_part(parts: dict[str, int], symbol: str, value: int) -> list[Command] | Code:
     """Keep one part of the clock; the second puts all six in force."""
-    part = symbol.removeprefix("clock.")
-    if value not in _CLOCK_PARTS[part]:
+    if value not in _CLOCK_PARTS[symbol]:
         return Code.VALUE
-    parts[part] = value
-    if part != "second":
+    parts[symbol] = value
+    if symbol != "clock.second":
         return []
-    if parts.keys() != _CLOCK_PARTS.keys() or parts["day"] > calendar.monthrange(parts["year"], parts["month"])[1]:
+    if parts.keys() != _CLOCK_PARTS.keys():
         return Code.VALUE
-    moment = f"{parts['year']:04}-{parts['month']:02}-{parts['day']:02}T{parts['hour']:02}:{parts['minute']:02}:{value:02}"
-    seconds = np.datetime64(moment, "s") - np.datetime64("2000-01-01T00:00:00", "s")
-    return [SetClock(int(seconds.astype(np.int64)))]
+    day, month, year, hour, minute, second = (parts[name] for name in _CLOCK_PARTS)
+    if day > calendar.monthrange(year, month)[1]:
+        return Code.VALUE
+    moment = np.datetime64(f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}", "s")
+    return [SetClock(int((moment - np.datetime64(EPOCH, "s")).astype(np.int64)))]
 
 
 def _curve_words(curve: LoadCurve, ct: tuple[int, int], period: int) -> list[int]:
@@ -243,7 +258,7 @@ def _curve_words(curve: LoadCurve, ct: tuple[int, int], period: int) -> list[int
     records = curve.fetched
     out = [len(records), _RECORD_WORDS, records[0].period if records else period, 0, ct[0], ct[1]]
     for record in records:
-        last = words.NOT_AVAILABLE["U16"]
+        last = Type.U16.missing
         mean = min(round(record.mean_mw / 1000), last - 1) if record.mean_mw >= 0 else last
         out += [record.time >> 16 & 0xFFFF, record.time & 0xFFFF, int(record.incomplete), mean]
     return out + [words.RESERVED_WORD] * (_RECORD_WORDS * (LoadCurve.BATCH - len(records)))

@@ -26,7 +26,7 @@ from countis.models import Firmware, Model
 from countis.words.clock import SECOND
 from countis.words.commands import EventKind, Origin
 from countis.words.errors import UnknownSymbol
-from countis.words.quantities import COUNTED_COLUMN, LIVE, LIVE_COLUMN, PARTIALS, QUANTITIES, ROLL_OVER
+from countis.words.quantities import COUNTED_COLUMN, LIVE, LIVE_COLUMN, PARTIALS, QUANTITIES, ROLL_OVER, QuantityKind
 from countis.words.settings import FACTORY, SETTINGS, Calibration, Value
 
 
@@ -177,11 +177,11 @@ def partial_column(symbol: str) -> int:
 
 def exact_of(symbol: str, row: Ints) -> int:
     """Return a counted quantity of a row as an integer, see State.exact."""
-    if symbol.startswith("roll."):
-        return int(row[COUNTED_COLUMN[symbol.removeprefix("roll.")]]) // ROLL_OVER % 256
-    if symbol not in COUNTED_COLUMN:
+    if symbol in COUNTED_COLUMN:
+        return int(row[COUNTED_COLUMN[symbol]])
+    if symbol not in QUANTITIES or not QUANTITIES[symbol].rolls_of:
         raise UnknownSymbol(symbol, COUNTED_COLUMN)
-    return int(row[COUNTED_COLUMN[symbol]])
+    return int(row[COUNTED_COLUMN[QUANTITIES[symbol].rolls_of]]) // ROLL_OVER % 256
 
 
 def value_of(
@@ -197,7 +197,7 @@ def value_of(
     if quantity is None:
         raise UnknownSymbol(symbol, [*QUANTITIES, *SETTINGS])
     exact = exact_of(symbol, row)
-    if Page.HOT in lost or (quantity.kind == "demand" and exact < 0):
+    if Page.HOT in lost or (quantity.kind is QuantityKind.DEMAND and exact < 0):
         return None
     if symbol == "demand.P":  # kept without the CT ratio, as the bus shows it
         return exact * (int(settings["ct_primary"]) / int(settings["ct_secondary"])) / quantity.per_si

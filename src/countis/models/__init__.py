@@ -1,27 +1,13 @@
-"""What tells one model from another, as data: a file for each family."""
+"""What tells one model from another, as data: a file for each model or family, and this list of them.
 
-from countis.models.model import (
-    E43,
-    E44,
-    MAX_RATE,
-    MIN_RATE,
-    MODELS,
-    PROMISED_RATE,
-    PULSE_WEIGHTS,
-    Firmware,
-    Model,
-    pulse_weight,
-)
+A further model of the same maker is one file beside these, and its line here.
+"""
 
-__all__ = [
-    "E43",
-    "E44",
-    "MAX_RATE",
-    "MIN_RATE",
-    "MODELS",
-    "PROMISED_RATE",
-    "PULSE_WEIGHTS",
-    "Firmware",
-    "Model",
-    "pulse_weight",
-]
+from typing import Final
+
+from countis.models.e43_e44 import E43, E43_E44, E44
+from countis.models.model import Family, Firmware, Model
+
+MODELS: Final = {model.name: model for model in (E43, E44)}
+
+__all__ = ["E43", "E43_E44", "E44", "MODELS", "Family", "Firmware", "Model"]

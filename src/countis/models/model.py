@@ -1,26 +1,61 @@
-"""The two models: what §13 of the manual prints, as data."""
+"""What a model is: everything in which one meter differs from another, as data.
+
+Rule: values only. A family shares its table, its menus and its constants; a model adds what §13 of the manual prints for it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
 
-# Manual §13, pulse output: (lowest CT ratio, weight in Wh).
-PULSE_WEIGHTS: Final = ((1, 1), (5, 5), (25, 25), (125, 125), (625, 1000), (3125, 10000))
-
-
-MIN_RATE, MAX_RATE = 800, 50_000  # samples per second a meter takes
-PROMISED_RATE: Final = 3200  # from here on its accuracy is promised
+from countis.modbus.table import Table
+from countis.words.menu import Entry, Menu, Page, Setup
+from countis.words.settings import FULL_SCALE, Value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
+class Family:
+    """What models have in common. identity: constants of the table by symbol (decision 41).
+
+    pulse_weights: (lowest CT ratio, weight of an output pulse in Wh), rising.
+    """
+
+    name: str
+    table: Table
+    menus: tuple[Menu, ...]
+    setups: Mapping[Setup, tuple[Entry, ...]]
+    identity: Mapping[str, Value]
+    pulse_weights: tuple[tuple[int, int], ...]
+
+    @cached_property
+    def partial_pages(self) -> dict[str, Page]:
+        """The page of each partial, by symbol."""
+        return {page.symbol: page for menu in self.menus for page in menu.pages if page.partial}
+
+    @cached_property
+    def entry_digits(self) -> dict[str, int]:
+        """How many digits the setups give a setting, by symbol."""
+        return {entry.symbol: entry.digits for entries in self.setups.values() for entry in entries}
+
+    def pulse_weight(self, ct_primary: int, ct_secondary: int) -> int:
+        """Return the weight of one output pulse in Wh, by floor(primary / secondary), at least 1 (§13, decision 33)."""
+        ratio = max(1, ct_primary // ct_secondary)
+        return max(weight for lowest, weight in self.pulse_weights if lowest <= ratio)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
-    """One model of the family; volts to neutral, secondary amperes, hertz, watts. Source: manual §4.2 and §13."""
+    """One model; volts to neutral, secondary amperes, hertz, watts. Source: manual §4.2 and §13."""
 
     name: str
     reference: str
-    mid: bool
     extended_name: str  # register 50058
+    family: Family
+    mid: bool = False
+    sealable: bool = False  # its terminal cover can be sealed (decision 13)
+    wires: tuple[int, ...] = (4,)  # of the networks that it measures
+    plate: tuple[str, ...] = ()  # what is printed on its front, a line each
     un: float = 230.0
     un_max: float = 230.0
     f_nominal: tuple[int, ...] = (50,)
@@ -31,9 +66,9 @@ class Model:
     i_start: float = 0.001
     v_max: float = 288.0
     v_overload: float = 300.0  # from here on it is named overload (decision 44)
-    v_clip: float = 350.0  # decision 44
-    i_overload: float = 120.0  # decision 44
-    i_clip: float = 120.0  # 20 × Imax, decision 44
+    v_clip: float = FULL_SCALE[0]  # decision 44
+    i_overload: float = FULL_SCALE[3]  # decision 44
+    i_clip: float = FULL_SCALE[3]  # 20 × Imax, decision 44
     f_range: tuple[float, float] = (45.0, 65.0)
     led_per_kwh: int = 1000  # of secondary energy, decision 10
     led_ns: int = 10_000_000  # assumed
@@ -45,11 +80,6 @@ class Model:
     hold_up_ns: int = 500_000_000
     start_up_ns: int = 1_000_000_000
     start_va: float = 0.1  # gate per phase, secondary VA: 1 mA at 0.8 Un is 0.18 VA; assumed (decision 14)
-
-
-E43: Final = Model("E43", "4850 3065", False, "Countis E43", un_max=240.0, f_nominal=(50, 60), i_start=0.001)
-E44: Final = Model("E44", "4850 3066", True, "Countis E44")
-MODELS: Final = {model.name: model for model in (E43, E44)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +94,3 @@ class Firmware:
     cs1: int = 0
     cs2: int = 0
     malfunction: bool = False
-
-
-def pulse_weight(ct_primary: int, ct_secondary: int) -> int:
-    """Return the weight of one output pulse in Wh, by floor(primary / secondary), at least 1 (§13, decision 33)."""
-    ratio = max(1, ct_primary // ct_secondary)
-    return max(weight for lowest, weight in PULSE_WEIGHTS if lowest <= ratio)

@@ -18,8 +18,9 @@ from typing import Final
 
 from countis.modbus import rtu, tcp
 from countis.modbus.line.answer import Answer
-from countis.modbus.said import trace
-from countis.modbus.said.trace import Direction, Form, Port, Said
+from countis.modbus.said import pcapng, trace
+from countis.modbus.said.frames import Direction, Form, LineFrame, Port
+from countis.modbus.said.trace import Tables
 from countis.serve.answering import Answering, Speed
 from countis.words.errors import SettingError, TraceError
 
@@ -31,19 +32,19 @@ _HEADER: Final = 6  # bytes of Modbus TCP before the unit
 class TraceFile:
     """A file that frames are appended to. path: ends in .txt or .pcapng; what it holds already stays.
 
-    report: called once, with a few words, where the disk takes no more.
+    tables: of the meters by unit id, which explain what is said in text. report: called once, with a few words, where the disk takes no more.
     """
 
-    def __init__(self, path: Path, report: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, path: Path, tables: Tables, report: Callable[[str], None] = lambda text: None) -> None:
         forms = {form.value: form for form in Form}
         if path.suffix not in forms:
             raise SettingError(
                 f"--trace {path}", "of no known kind", f"a file that ends in {', '.join(forms)}"
             )
         self.path, self._form = path, forms[path.suffix]
-        self._report = report
+        self._tables, self._report = tables, report
         self._ended = False
-        self._waiting: deque[tuple[Said, ...]] = deque()  # exchanges
+        self._waiting: deque[tuple[LineFrame, ...]] = deque()  # exchanges
         self._writing, self._stop = threading.Lock(), threading.Event()
         try:
             self._size = self._kept() if path.exists() else 0
@@ -62,7 +63,7 @@ class TraceFile:
         data = self.path.read_bytes()
         size = trace.whole(data)
         try:
-            if data[:4] and (self._form is Form.PCAPNG) != trace.is_pcapng(data):
+            if data[:4] and (self._form is Form.PCAPNG) != pcapng.is_pcapng(data):
                 raise TraceError("", "something else")
             trace.read(data[:size])
         except TraceError as error:
@@ -71,8 +72,8 @@ class TraceFile:
 
     def keep(self, port: Port, asked_us: int, request: bytes, answer: bytes, delay_ns: int) -> None:
         """Keep a request and its reply as RTU frames; no bytes are silence."""
-        asked = Said(asked_us, port, Direction.REQUEST, request)
-        replied = (Said((time.time_ns() + delay_ns) // 1000, port, Direction.REPLY, answer),) if answer else ()
+        asked = LineFrame(asked_us, port, Direction.REQUEST, request)
+        replied = (LineFrame((time.time_ns() + delay_ns) // 1000, port, Direction.REPLY, answer),) if answer else ()
         self._waiting.append((asked, *replied))
         if len(self._waiting) >= _MOST:
             self.flush()
@@ -80,11 +81,11 @@ class TraceFile:
     def flush(self) -> None:
         """Write what waits."""
         with self._writing:
-            said: list[Said] = []
+            frames: list[LineFrame] = []
             while self._waiting:
-                said += self._waiting.popleft()
-            if said and not self._ended:
-                self._append(trace.write(self._form, said))
+                frames += self._waiting.popleft()
+            if frames and not self._ended:
+                self._append(trace.write(self._form, frames, self._tables))
 
     def _append(self, data: bytes) -> None:
         """Write to the end; a disk that takes no more ends the trace with its last whole frame, and the meter goes on."""

@@ -5,36 +5,40 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Final
 
-from countis.modbus import pdu, words
-from countis.modbus.tables import ROWS
-from countis.site import plan
+from countis.models import E44, Model
+from countis.modbus import pdu
+from countis.modbus.table import Row
 from countis.site.line import Line, Loopback, Responder, open_line
-from countis.site.plan import Value
+from countis.site.plan import Value, plan_of, value
 from countis.words.errors import BadReply, Refused, SettingError
-from countis.words.settings import SETTINGS, setting
+from countis.words.settings import setting
 
-_WRITABLE: Final = {row.symbol: row for row in ROWS if row.symbol in SETTINGS and "W" in row.access}
 _MEANING: Final = {1: "function or state", 2: "address", 3: "value", 11: "no such unit"}
 
 
 class Bus:
-    """A line with its meters: `bus[5].read("P", "Ea+")`. Errors: BusError and its children."""
+    """A line with its meters: `bus[5].read("P", "Ea+")`. Errors: BusError and its children.
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    model: of the meters on it, whose table says where everything is.
+    """
+
+    def __init__(self, line: Line, model: Model = E44) -> None:
+        self._line, self._model = line, model
 
     @classmethod
-    def open(cls, target: str, *, baud: int = 38400, comset: str = "8N1", timeout: float = 1.0) -> Bus:
+    def open(
+        cls, target: str, *, baud: int = 38400, comset: str = "8N1", timeout: float = 1.0, model: Model = E44
+    ) -> Bus:
         """Open a device path, `tcp://HOST:PORT` or `rtu+tcp://HOST:PORT`; baud and comset go with a path."""
-        return cls(open_line(target, baud=baud, comset=comset, timeout=timeout))
+        return cls(open_line(target, baud=baud, comset=comset, timeout=timeout), model)
 
     @classmethod
-    def loopback(cls, meter: Responder) -> Bus:
+    def loopback(cls, meter: Responder, model: Model = E44) -> Bus:
         """Join a meter of this process, by real frames without a socket."""
-        return cls(Loopback(meter))
+        return cls(Loopback(meter), model)
 
     def __getitem__(self, address: int) -> RemoteMeter:
-        return RemoteMeter(self, address)
+        return RemoteMeter(self, address, self._model)
 
     def __enter__(self) -> Bus:
         return self
@@ -73,33 +77,37 @@ class Bus:
 class RemoteMeter:
     """One meter on a bus."""
 
-    def __init__(self, bus: Bus, address: int) -> None:
-        self._bus, self.address = bus, address
+    def __init__(self, bus: Bus, address: int, model: Model = E44) -> None:
+        self._bus, self.address, self._table = bus, address, model.family.table
 
     def read(self, *symbols: str) -> dict[str, Value]:
         """Read quantities, settings or identity by symbol, the everyday ones without any; None = not available."""
-        chosen = plan.sources(symbols or plan.EVERYDAY)
+        plan = plan_of(self._table)
+        chosen = plan.rows(symbols or plan.everyday)
         image: dict[int, int] = {}
         for start, count in plan.requests({row for rows in chosen.values() for row in rows}):
             image.update(enumerate(self._bus.read_words(self.address, start, count), start))
-        return {symbol: plan.value(rows, image) for symbol, rows in chosen.items()}
+        return {symbol: value(rows, image) for symbol, rows in chosen.items()}
 
     def write(self, **settings: int) -> None:
         """Write settings: checked before they are sent, read back after. SettingError, UnknownSymbol, BusError."""
-        for symbol, value in settings.items():
-            setting(symbol).check(value)
-            if symbol not in _WRITABLE:
-                raise SettingError(symbol, "not in the Modbus table", "the keys of the meter")
-        for symbol, value in settings.items():
-            self._bus.write_words(self.address, _WRITABLE[symbol].address, [value])
+        rows = {symbol: self._writable(symbol) for symbol, number in settings.items() if setting(symbol).check(number) == number}
+        for symbol, number in settings.items():
+            self._bus.write_words(self.address, rows[symbol].address, [number])
             if symbol == "address":
-                self.address = value
-        for symbol, found in self.read(*settings).items():
-            if found != settings[symbol]:
-                raise BadReply(symbol, f"reads {found} after {settings[symbol]} was written")
+                self.address = number
+        for symbol, now in self.read(*settings).items():
+            if now != settings[symbol]:
+                raise BadReply(symbol, f"reads {now} after {settings[symbol]} was written")
+
+    def _writable(self, symbol: str) -> Row:
+        row = self._table.row_of(symbol)
+        if row is None or not row.access.writes:
+            raise SettingError(symbol, "not in the Modbus table", "the keys of the meter")
+        return row
 
     def select_tariff(self, tariff: int) -> None:
         """Put a tariff, 1..4, in force, where the bus controls it."""
         if tariff not in range(1, 5):
             raise SettingError("tariff", f"{tariff} is not possible", "1..4")
-        self._bus.write_words(self.address, words.ADDRESS["cmd.tariff"], [tariff])
+        self._bus.write_words(self.address, self._writable("cmd.tariff").address, [tariff])

@@ -7,23 +7,24 @@ has come, or at once after one that was late.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from countis.models import E44
 from countis.modbus import pdu, rtu
-from countis.modbus.said import explain, trace
-from countis.modbus.said.trace import Direction, Said
-from countis.modbus.tables import ROWS
+from countis.modbus.said import explain
+from countis.modbus.said.frames import Direction, LineFrame, iso
+from countis.modbus.table import Table
 from countis.site.line import Line, check_rtu_reply
 from countis.words.errors import BadReply, NoReply, TraceError
 from countis.words.settings import SETTINGS
+from countis.words.symbols import value_text
 
-_EXACT: Final = {at: row.symbol for row in ROWS if row.symbol in SETTINGS or row.symbol.startswith("id.")
-                 for at in range(row.address, row.address + row.words)}  # fmt: skip
-_SILENCE: Final = "no reply"
+_TABLE = E44.family.table
 
 
 class Exchange(NamedTuple):
@@ -61,36 +62,47 @@ class Compared:
     differences: tuple[Difference, ...]
 
 
-class _Heard(NamedTuple):
-    """What came back: a PDU, or what was wrong."""
+class Outcome(Enum):
+    """What came of a request."""
 
-    data: bytes
-    trouble: str = ""
+    REPLY = "reply"
+    SILENCE = "no reply"
+    BAD = "bad reply"
 
-    @property
-    def kind(self) -> str:
-        absent = self.data[1:] == bytes((pdu.Code.GATEWAY_TARGET,)) and self.data[0] & pdu.ERROR
-        return _SILENCE if absent else self.trouble.partition(",")[0]
+
+class Reply(NamedTuple):
+    """What came back: a PDU, silence, or what was wrong with it."""
+
+    outcome: Outcome
+    data: bytes = b""
+    wrong: str = ""
 
     def text(self, request: bytes) -> str:
-        return self.trouble or explain.reply(request, self.data).text
+        """Say what came back."""
+        if self.outcome is Outcome.BAD:
+            return f"{self.outcome.value}, {self.wrong}"
+        return explain.reply(_TABLE, request, self.data).text if self.data else self.outcome.value
 
 
-def exchanges(said: Sequence[Said]) -> list[Exchange]:
+def _reply(data: bytes) -> Reply:
+    """Take a PDU; a gateway's word that nobody answers is silence."""
+    absent = data[0] & pdu.ERROR and data[1:] == bytes((pdu.Code.GATEWAY_TARGET,))
+    return Reply(Outcome.SILENCE if absent else Outcome.REPLY, data)
+
+
+def exchanges(frames: Sequence[LineFrame]) -> list[Exchange]:
     """Return requests with their replies; TraceError where a reply has no request, or a request cannot be sent."""
-    found: list[Exchange] = []
-    for one, before in zip(said, (None, *said), strict=False):
-        if one.direction is Direction.REQUEST:
-            if len(one.frame) < 4:
-                raise TraceError(
-                    str(trace.iso(one.time_us)), f"{len(one.frame)} bytes are no request", "4 or more"
-                )
-            found.append(Exchange(one.time_us, one.frame, b""))
+    pairs: list[Exchange] = []
+    for frame, before in zip(frames, (None, *frames), strict=False):
+        if frame.direction is Direction.REQUEST:
+            if len(frame.frame) < 4:
+                raise TraceError(iso(frame.time_us), f"{len(frame.frame)} bytes are no request", "4 or more")
+            pairs.append(Exchange(frame.time_us, frame.frame, b""))
         elif before is None or before.direction is not Direction.REQUEST:
-            raise TraceError(str(trace.iso(one.time_us)), "a reply to nothing", "behind its request")
+            raise TraceError(iso(frame.time_us), "a reply to nothing", "behind its request")
         else:
-            found[-1] = found[-1]._replace(reply=one.frame)
-    return found
+            pairs[-1] = pairs[-1]._replace(reply=frame.frame)
+    return pairs
 
 
 def replay(recorded: Sequence[Exchange], line: Line, address: int | None, speed: float) -> Iterator[Compared]:
@@ -103,64 +115,72 @@ def replay(recorded: Sequence[Exchange], line: Line, address: int | None, speed:
         time.sleep(max(0.0, due - time.monotonic()))
         unit, request = exchange.request[0], exchange.request[1:-2]
         unit = unit if address is None or unit == rtu.BROADCAST else address
-        then, now = _recorded(exchange), _asked(line, unit, request)
-        yield Compared(exchange, unit, *compare(request, then, now))
+        yield Compared(exchange, unit, *compare(request, _recorded(exchange), _asked(line, unit, request)))
 
 
-def _recorded(exchange: Exchange) -> _Heard:
+def _recorded(exchange: Exchange) -> Reply:
     if not exchange.reply:
-        return _Heard(b"", _SILENCE)
+        return Reply(Outcome.SILENCE)
+    if len(exchange.reply) < 4:
+        return Reply(Outcome.BAD, wrong=f"{len(exchange.reply)} bytes")
     try:
-        if len(exchange.reply) < 4:
-            raise BadReply("", f"{len(exchange.reply)} bytes")
-        return _Heard(check_rtu_reply(exchange.request[0], exchange.request[1:-2], exchange.reply))
+        return _reply(check_rtu_reply(exchange.request[0], exchange.request[1:-2], exchange.reply))
     except BadReply as error:
-        return _Heard(b"", f"bad reply, {error}")
+        return Reply(Outcome.BAD, wrong=str(error))
 
 
-def _asked(line: Line, unit: int, request: bytes) -> _Heard:
+def _asked(line: Line, unit: int, request: bytes) -> Reply:
     try:
-        return _Heard(line.exchange(unit, request))
+        return _reply(line.exchange(unit, request))
     except NoReply:
-        return _Heard(b"", _SILENCE)
+        return Reply(Outcome.SILENCE)
     except BadReply as error:
-        return _Heard(b"", f"bad reply, {error}")
+        return Reply(Outcome.BAD, wrong=str(error))
 
 
-def compare(request: bytes, then: _Heard, now: _Heard) -> tuple[Verdict, tuple[Difference, ...]]:
+def compare(request: bytes, then: Reply, now: Reply) -> tuple[Verdict, tuple[Difference, ...]]:
     """Compare two replies to one request."""
-    if then.kind or now.kind:
-        if then.kind == now.kind:
-            return Verdict.EQUAL, ()
-        verdict = Verdict.MISSING if now.kind == _SILENCE else Verdict.DIFFERS
-        return verdict, (Difference("reply", then.text(request), now.text(request)),)
+    texts = then.text(request), now.text(request)
+    if then.outcome is not now.outcome:
+        verdict = Verdict.MISSING if now.outcome is Outcome.SILENCE else Verdict.DIFFERS
+        return verdict, (Difference("reply", *texts),)
+    if then.outcome is not Outcome.REPLY:
+        return Verdict.EQUAL, ()
     if then.data[0] != pdu.READ or now.data[0] != pdu.READ or len(then.data) != len(now.data):
-        texts = (then.text(request), now.text(request))
+        if then.data == now.data:
+            return Verdict.EQUAL, ()
         if texts[0] == texts[1]:
-            texts = (then.data.hex(" ").upper(), now.data.hex(" ").upper())
-        return (Verdict.EQUAL, ()) if then.data == now.data else (Verdict.DIFFERS, (Difference("reply", *texts),))
-    found = tuple(_values(request, then.data, now.data))
-    return Verdict.EQUAL if all(one.expected for one in found) else Verdict.DIFFERS, found
+            texts = then.data.hex(" ").upper(), now.data.hex(" ").upper()
+        return Verdict.DIFFERS, (Difference("reply", *texts),)
+    differences = tuple(_values(request, then.data, now.data))
+    return Verdict.EQUAL if all(one.expected for one in differences) else Verdict.DIFFERS, differences
+
+
+@functools.cache
+def _exact(table: Table) -> dict[int, str]:
+    """Return the symbol of each word that must read the same: settings and identity."""
+    rows = [row for row in table.rows if row.symbol in SETTINGS or row.device]
+    return {at: row.symbol for row in rows for at in range(row.address, row.address + row.words)}
 
 
 def _values(request: bytes, then: bytes, now: bytes) -> Iterator[Difference]:
     """Yield the values that two replies to a read of the same length have different."""
-    told = zip(explain.reply(request, then).values, explain.reply(request, now).values, strict=True)
-    named = set()
-    for (symbol, old), (_, new) in told:
+    exact, named = _exact(_TABLE), set()
+    before, after = (explain.reply(_TABLE, request, data).values for data in (then, now))
+    for (symbol, old), (_, new) in zip(before, after, strict=True):
         if old != new:
             named.add(symbol)
-            yield Difference(symbol, trace.shown(symbol, old), trace.shown(symbol, new), symbol not in _EXACT.values())
+            yield Difference(symbol, value_text(symbol, old), value_text(symbol, new), symbol not in exact.values())
     start = int.from_bytes(request[1:3], "big")
     for k in range(2, len(then) - 1, 2):  # a setting of which only a part was read
         word = start + (k - 2) // 2
-        if then[k : k + 2] != now[k : k + 2] and word in _EXACT and _EXACT[word] not in named:
-            yield Difference(f"{_EXACT[word]}, word {word}", then[k : k + 2].hex().upper(), now[k : k + 2].hex().upper())
+        if then[k : k + 2] != now[k : k + 2] and word in exact and exact[word] not in named:
+            yield Difference(f"{exact[word]}, word {word}", then[k : k + 2].hex().upper(), now[k : k + 2].hex().upper())
 
 
 def lines(compared: Compared) -> Iterator[str]:
     """Say how an exchange compares: a line for it, and one for each difference."""
-    asked = explain.request(compared.exchange.request[1:-2]).text
-    yield f"{trace.iso(compared.exchange.time_us)}  unit {compared.unit}  {asked}: {compared.verdict.value}"
+    asked = explain.request(_TABLE, compared.exchange.request[1:-2]).text
+    yield f"{iso(compared.exchange.time_us)}  unit {compared.unit}  {asked}: {compared.verdict.value}"
     for one in compared.differences:
         yield f"{'  ' if one.expected else '! '}{one.what}: then {one.then}, now {one.now}"

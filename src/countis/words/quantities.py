@@ -2,11 +2,15 @@
 
 Rule: the state row of a meter is two arrays and this file is their only index. LIVE values are float64 in SI units (NaN =
 not available); COUNTED values are int64, `per_si` of them to one SI unit. LCD, Modbus, memory and CLI know symbols only.
+
+The order of COUNTED is a file format: memories keep the integer row as it lies. A new one goes behind the last and takes a
+new version of the layout with it (meter/memory/image.py); tests/test_memory.py holds the order.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 KINDS: Final = ("Ea+", "Ea-", "Er+", "Er-", "Er+ind", "Er-ind", "Er+cap", "Er-cap", "Eap")
@@ -20,6 +24,20 @@ MICRO: Final = 1_000_000  # counters hold µWh, µvarh, µVAh
 ROLL_OVER: Final = 10**10 * MICRO  # a 10 Wh register of nine digits starts again here (decision 26)
 
 
+class QuantityKind(Enum):
+    """What a value is."""
+
+    LIVE = "live"
+    COUNTER = "counter"
+    PARTIAL = "partial"
+    NET = "net"
+    HOURS = "hours"
+    DEMAND = "demand"
+    PERIOD = "period"
+    ROLL = "roll"  # how often the 10 Wh register of a counter began again
+    STATE = "state"
+
+
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """One value that can be seen."""
@@ -28,9 +46,11 @@ class Quantity:
     name: str
     unit: str  # SI, as everywhere outside the core
     label: str  # what the LCD and tables print
-    kind: str  # live, counter, partial, net, hours, demand, period, roll, state
+    kind: QuantityKind
     per_si: int = 1  # integers of the state row to one SI unit; live values are SI
     obis: str = ""  # IEC 62056-6-1
+    by_ct: bool = False  # a live value that is measured on the secondary and shown times the CT ratio
+    rolls_of: str = ""  # the counter whose roll-overs it tells
 
 
 _ENERGY_NAME: Final = {
@@ -46,28 +66,28 @@ _ENERGY_NAME: Final = {
 }
 
 
-def _by_phase(symbol: str, name: str, unit: str, obis: tuple[str, ...], total: str) -> list[Quantity]:
-    head = Quantity(symbol, f"{total} {name}", unit, symbol, "live", obis=obis[0])
+def _by_phase(symbol: str, name: str, unit: str, obis: tuple[str, ...], total: str, by_ct: bool = True) -> list[Quantity]:
+    head = Quantity(symbol, f"{total} {name}", unit, symbol, QuantityKind.LIVE, obis=obis[0], by_ct=by_ct)
     return [head] + [
-        Quantity(f"{symbol}{p}", f"{name} of phase {p}", unit, f"{symbol}{p}", "live", obis=obis[p] if obis[1:] else "")
+        Quantity(f"{symbol}{p}", f"{name} of phase {p}", unit, f"{symbol}{p}", QuantityKind.LIVE, obis=obis[p], by_ct=by_ct)
         for p in PHASES
     ]
 
 
 LIVE: Final[tuple[Quantity, ...]] = (
-    *(Quantity(f"U{ab}", f"voltage between phases {ab[0]} and {ab[1]}", "V", f"U{ab}", "live") for ab in ("12", "23", "31")),
-    Quantity("U", "mean phase-to-phase voltage", "V", "U", "live"),
-    *(Quantity(f"V{p}", f"voltage of phase {p} to neutral", "V", f"V{p}", "live", obis=f"{12 + 20 * p}.7") for p in PHASES),
-    Quantity("V", "mean phase-to-neutral voltage", "V", "V", "live", obis="12.7"),
-    *(Quantity(f"I{p}", f"current of phase {p}", "A", f"I{p}", "live", obis=f"{11 + 20 * p}.7") for p in PHASES),
-    Quantity("IN", "neutral current", "A", "IN", "live", obis="91.7"),
-    Quantity("I", "mean current", "A", "I", "live", obis="11.7"),
+    *(Quantity(f"U{ab}", f"voltage between phases {ab[0]} and {ab[1]}", "V", f"U{ab}", QuantityKind.LIVE) for ab in ("12", "23", "31")),
+    Quantity("U", "mean phase-to-phase voltage", "V", "U", QuantityKind.LIVE),
+    *(Quantity(f"V{p}", f"voltage of phase {p} to neutral", "V", f"V{p}", QuantityKind.LIVE, obis=f"{12 + 20 * p}.7") for p in PHASES),
+    Quantity("V", "mean phase-to-neutral voltage", "V", "V", QuantityKind.LIVE, obis="12.7"),
+    *(Quantity(f"I{p}", f"current of phase {p}", "A", f"I{p}", QuantityKind.LIVE, obis=f"{11 + 20 * p}.7", by_ct=True) for p in PHASES),
+    Quantity("IN", "neutral current", "A", "IN", QuantityKind.LIVE, obis="91.7", by_ct=True),
+    Quantity("I", "mean current", "A", "I", QuantityKind.LIVE, obis="11.7", by_ct=True),
     *_by_phase("P", "active power", "W", ("16.7", "36.7", "56.7", "76.7"), "total"),
     *_by_phase("Q", "reactive power of the fundamental", "var", ("3.7", "23.7", "43.7", "63.7"), "total"),
     *_by_phase("S", "apparent power", "VA", ("9.7", "29.7", "49.7", "69.7"), "total"),
-    *_by_phase("PF", "power factor, + lagging, − leading", "1", ("13.7", "33.7", "53.7", "73.7"), "system"),
-    Quantity("f", "frequency", "Hz", "f", "live", obis="14.7"),
-    Quantity("sequence", "phase sequence, 123 or 132", "1", "sequence", "live"),
+    *_by_phase("PF", "power factor (+ lagging, − leading)", "1", ("13.7", "33.7", "53.7", "73.7"), "system", by_ct=False),
+    Quantity("f", "frequency", "Hz", "f", QuantityKind.LIVE, obis="14.7"),
+    Quantity("sequence", "phase sequence, 123 or 132", "1", "sequence", QuantityKind.LIVE),
 )
 
 
@@ -82,7 +102,7 @@ def _counter(kind: str, scope: str, tariff: str) -> Quantity:
     value, _, rest = obis.partition(".")
     group = int(value) + 20 * (SCOPES.index(scope) + 1) % 80  # +20, +40, +60 for L1, L2, L3
     symbol = counter_symbol(kind, scope, tariff)
-    return Quantity(symbol, " ".join(words), unit, kind, "counter", MICRO, f"{group}.{rest}.{tariff[1:] or '0'}")
+    return Quantity(symbol, " ".join(words), unit, kind, QuantityKind.COUNTER, MICRO, f"{group}.{rest}.{tariff[1:] or '0'}")
 
 
 PARTIALS: Final = (
@@ -94,28 +114,28 @@ PARTIALS: Final = (
 def _partial(symbol: str) -> Quantity:
     _, kind, *tariff = symbol.split(".")
     name, unit, _ = _ENERGY_NAME[kind]
-    return Quantity(symbol, f"partial {name}" + (f" in tariff {tariff[0][1]}" if tariff else ""), unit, kind, "partial", MICRO)
+    return Quantity(symbol, f"partial {name}" + (f" in tariff {tariff[0][1]}" if tariff else ""), unit, kind, QuantityKind.PARTIAL, MICRO)
 
 
 COUNTED: Final[tuple[Quantity, ...]] = (
     *(_counter(k, s, t) for k in KINDS for s in SCOPES for t in TARIFFS),  # the [kind, scope, tariff] array comes first
     *map(_partial, PARTIALS),
-    Quantity("net.Ea", "balance of active energy, import − export", "Wh", "net", "net", MICRO),
-    Quantity("net.Er", "balance of reactive energy, import − export", "varh", "net", "net", MICRO),
-    *(Quantity(f"hours.{t}", f"running time of tariff {t[1]}", "h", t, "hours", 3_600_000_000_000) for t in TARIFFS[1:]),
+    Quantity("net.Ea", "balance of active energy, import − export", "Wh", "net", QuantityKind.NET, MICRO),
+    Quantity("net.Er", "balance of reactive energy, import − export", "varh", "net", QuantityKind.NET, MICRO),
+    *(Quantity(f"hours.{t}", f"running time of tariff {t[1]}", "h", t, QuantityKind.HOURS, 3_600_000_000_000) for t in TARIFFS[1:]),
     *(
-        Quantity(f"{period}{ago}.{kind}", f"{_ENERGY_NAME[kind][0]} of {which} {period}", "Wh", kind, "period", MICRO)
+        Quantity(f"{period}{ago}.{kind}", f"{_ENERGY_NAME[kind][0]} of {which} {period}", "Wh", kind, QuantityKind.PERIOD, MICRO)
         for period in PERIODS
         for ago, which in (("", "this"), ("-1", "the last"))
         for kind in ("Ea+", "Ea-")
     ),
-    Quantity("demand.P", "mean imported active power of the last demand period", "W", "P", "demand", 1000, "1.5"),
-    Quantity("demand.time", "end of the last demand period, seconds since 2000-01-01", "s", "time", "demand"),
-    Quantity("tariff", "tariff in force", "1", "T", "state"),
+    Quantity("demand.P", "mean imported active power of the last demand period", "W", "P", QuantityKind.DEMAND, 1000, "1.5"),
+    Quantity("demand.time", "end of the last demand period, seconds since 2000-01-01", "s", "time", QuantityKind.DEMAND),
+    Quantity("tariff", "tariff in force", "1", "T", QuantityKind.STATE),
 )
 
 ROLLS: Final[tuple[Quantity, ...]] = tuple(
-    Quantity(f"roll.{s}", f"roll-overs of the 10 Wh register of {s}", "1", s, "roll")
+    Quantity(f"roll.{s}", f"roll-overs of the 10 Wh register of {s}", "1", s, QuantityKind.ROLL, rolls_of=s)
     for s in ("Ea+", "Er+", "Ea-", "Er-", "Eap", "Ea+.T1", "Ea+.T2", "Ea+.T3", "Ea+.T4")
 )
 

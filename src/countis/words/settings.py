@@ -13,6 +13,9 @@ from countis.words.errors import SettingError, UnknownSymbol
 
 Value = int | str
 CHANNELS: Final = ("V1", "V2", "V3", "I1", "I2", "I3")
+FULL_SCALE: Final = (350.0,) * 3 + (120.0,) * 3  # RMS V and secondary A that the converter takes, by channel; decision 44
+MIN_RATE, MAX_RATE = 800, 50_000  # samples per second a meter takes
+PROMISED_RATE: Final = 3200  # from here on its accuracy is promised
 GAIN_RANGE: Final = (0.5, 2.0)
 MOST_DELAY: Final = 200e-6  # s, 3.6° at 50 Hz
 

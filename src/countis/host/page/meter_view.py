@@ -23,6 +23,7 @@ from countis.meter.panel.frame import LcdFrame
 from countis.meter.panel.keys import Key
 from countis.meter.panel.machine import Press, Release
 from countis.modbus.said import explain
+from countis.modbus.table import Table
 from countis.supply.toml_file import SupplyPlan, read_supply
 from countis.words.commands import Refusal, SetSetting
 from countis.words.errors import SupplyError
@@ -76,6 +77,10 @@ class MeterView:
     def meter(self) -> Meter:
         """The meter."""
         return self.feeder.meter
+
+    @property
+    def _table(self) -> Table:
+        return self.meter.model.family.table
 
     @property
     def name(self) -> str:
@@ -181,7 +186,7 @@ class MeterView:
         skipped = max(len(exchanges), requests - self._requests) - _MOST_FRAMES
         self._requests = requests
         left_out = [{"skipped": skipped}] if skipped > 0 and exchanges else []
-        return [*left_out, *(frame for exchange in exchanges[-_MOST_FRAMES:] for frame in _frames(exchange))]
+        return [*left_out, *(frame for exchange in exchanges[-_MOST_FRAMES:] for frame in _frames(self._table, exchange))]
 
     # what it is wired to
 
@@ -210,10 +215,10 @@ def _drained(kept: deque[T]) -> Iterator[T]:
         yield kept.popleft()
 
 
-def _frames(exchange: Exchange) -> Iterator[dict[str, Any]]:
+def _frames(table: Table, exchange: Exchange) -> Iterator[dict[str, Any]]:
     """Yield request and reply as a monitor prints them."""
-    request = explain.request(exchange.request)
-    reply = explain.reply(exchange.request, exchange.reply)
+    request = explain.request(table, exchange.request)
+    reply = explain.reply(table, exchange.request, exchange.reply)
     for direction, explained, raw in (("request", request, exchange.request), ("reply", reply, exchange.reply)):
         yield {"time": round(exchange.time, 3), "port": exchange.port, "unit": exchange.unit, "direction": direction,
                "function": explained.function, "text": explained.text, "values": explained.values,

@@ -34,6 +34,7 @@ from countis.meter.memory.image import VERSION, stale_fragments
 from countis.meter.meter import Meter
 from countis.modbus.line.faults import Faults
 from countis.models import Model
+from countis.modbus.table import Table
 from countis.serve.answering import Answering
 from countis.serve.serial_port import SerialPort
 from countis.serve.tcp_port import RtuTcpPort, TcpPort, TcpServer, raise_file_limit
@@ -236,7 +237,7 @@ async def open_plant(plan: Plan, page: Page, stack: contextlib.AsyncExitStack) -
             for line, group in zip(plan.lines, groups, strict=True)]  # fmt: skip
     answering: list[Answering] = [*hubs]
     if plan.trace is not None:
-        file = TraceFile(plan.trace, hubs[0].report)
+        file = TraceFile(plan.trace, lambda unit: _table_of(hubs, unit), hubs[0].report)
         stack.callback(file.close)
         answering = [Traced(hub, file) for hub in hubs]
     runner = Runner([(meter.feeder, meter.memory) for meter in meters], Publisher())
@@ -244,6 +245,13 @@ async def open_plant(plan: Plan, page: Page, stack: contextlib.AsyncExitStack) -
     lines = [_open_line(plan, *at, stack) for at in zip(plan.lines, hubs, answering, strict=True)]
     web = await _open_web(plan, page, meters, runner, stack)
     return Plant(plan, lines, meters, runner, web)
+
+
+def _table_of(hubs: Sequence[LineHub], unit: int) -> Table:
+    """Return the table that explains what is said to a unit: of the first meter with it, or of the first of all."""
+    ports = [port for hub in hubs for port in hub.ports]
+    port = next((port for port in ports if port.address == unit), ports[0])
+    return port.feeder.meter.model.family.table
 
 
 def write_ready(path: Path, content: Mapping[str, object] | None) -> None:

@@ -17,7 +17,7 @@ from countis.meter.energy.load_curve import Record
 from countis.meter.energy.pulse import Pulses
 from countis.meter.energy.registers import Layout
 from countis.meter.metrology.measurement import P_PHASES, Q_PHASES, S_PHASES, Measurement, P, Q, S
-from countis.models import Model, pulse_weight
+from countis.models import Model
 from countis.words.clock import SECOND
 from countis.words.quantities import SUM
 
@@ -46,7 +46,7 @@ def count(row: Ints, m: Measurement, model: Model, ct: tuple[int, int], period: 
         periods.roll_over(row)
         records += load_curve.add(row, int(made[0, SUM]), ns, period, ct)
     imported, start = d[:, 0, SUM], end - m.ns
-    trains = pulse.pulses(row, imported, start, m.ns, pulse_weight(*ct), model)
+    trains = pulse.pulses(row, imported, start, m.ns, model.family.pulse_weight(*ct), model)
     return records, trains + pulse.flashes(row, imported + d[:, 1, SUM], start, m.ns, ct, model)
 
 

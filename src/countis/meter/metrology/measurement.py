@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from countis.meter.metrology import calibration, kernel
 from countis.models import Model
 from countis.words.errors import SupplyError
-from countis.words.quantities import LIVE_COLUMN
+from countis.words.quantities import LIVE, LIVE_COLUMN
 from countis.words.settings import Calibration
 
 Floats = NDArray[np.float64]
@@ -38,14 +38,10 @@ U, V, I, IN, P, Q, S, PF, F, SEQUENCE = (LIVE_COLUMN[s] for s in ("U", "V", "I",
 _SQUARED: Final = [*range(U_PAIRS.start, U_PAIRS.stop), *range(V_PHASES.start, V_PHASES.stop),
                    *range(I_PHASES.start, I_PHASES.stop), IN]  # fmt: skip
 _AVERAGED: Final = [*range(P_PHASES.start, P_PHASES.stop), *range(Q_PHASES.start, Q_PHASES.stop)]
-CT_COLUMNS: Final = [*range(I_PHASES.start, I_PHASES.stop), I, IN, *(
-    column for n, phases in ((P, P_PHASES), (Q, Q_PHASES), (S, S_PHASES)) for column in (n, *range(phases.start, phases.stop))
-)]  # fmt: skip
-"""Columns that are shown times the CT ratio."""
-
-# Below this share of S the sign of Q says nothing about lead or lag: PF is 1.000 either way. Assumed.
+CT_COLUMNS: Final = [column for column, quantity in enumerate(LIVE) if quantity.by_ct]  # shown times the CT ratio
 _SQRT2: Final = 2.0**0.5
 _SQRT3: Final = 3.0**0.5
+# Below this share of S the sign of Q says nothing about lead or lag: PF is 1.000 either way. Assumed.
 _Q_DEAD_BAND: Final = 1e-3
 _OF_PHASES: Final = [*range(V_PHASES.start, V_PHASES.stop), V, IN, *(
     column for phases in (P_PHASES, Q_PHASES, S_PHASES, PF_PHASES) for column in range(phases.start, phases.stop)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from countis.words.menu import Form
 from countis.words.quantities import MICRO
 
 _PREFIX: Final = {"": 1, "k": 1000, "M": 1_000_000}
@@ -16,14 +17,14 @@ ROLLS_AT: Final = 10**6 * _PREFIX["M"] * MICRO  # µWh: 999999.99 MWh is the las
 FINE_RATIO: Final = 4  # up to this CT ratio the ladder begins at its first step
 DIGITS: Final = 4
 # form -> (steps, unit, least integer digits)
-LADDERS: Final[dict[str, tuple[tuple[tuple[int, str], ...], str, int]]] = {
-    "power W": (((3, "k"), (2, "k"), (1, "k"), (3, "M"), (2, "M")), "W", 1),
-    "power VA": (((3, "k"), (2, "k"), (1, "k"), (3, "M"), (2, "M")), "VA", 1),
-    "power var": (((3, "k"), (2, "k"), (1, "k"), (3, "M"), (2, "M")), "var", 1),
-    "voltage": (((1, ""),), "V", 3),
-    "current": (((3, ""), (2, ""), (1, ""), (3, "k"), (2, "k")), "A", 1),
-    "factor": (((3, ""),), "PF", 1),
-    "frequency": (((2, ""),), "Hz", 2),
+LADDERS: Final[dict[Form, tuple[tuple[tuple[int, str], ...], str, int]]] = {
+    Form.WATT: (((3, "k"), (2, "k"), (1, "k"), (3, "M"), (2, "M")), "W", 1),
+    Form.VOLT_AMPERE: (((3, "k"), (2, "k"), (1, "k"), (3, "M"), (2, "M")), "VA", 1),
+    Form.VAR: (((3, "k"), (2, "k"), (1, "k"), (3, "M"), (2, "M")), "var", 1),
+    Form.VOLTAGE: (((1, ""),), "V", 3),
+    Form.CURRENT: (((3, ""), (2, ""), (1, ""), (3, "k"), (2, "k")), "A", 1),
+    Form.FACTOR: (((3, ""),), "PF", 1),
+    Form.FREQUENCY: (((2, ""),), "Hz", 2),
 }
 NONE: Final = "-" * DIGITS
 
@@ -43,7 +44,7 @@ def energy(micro: int, ratio: int) -> tuple[str, str]:
     raise AssertionError("the last step holds all that is below ROLLS_AT")
 
 
-def instantaneous(value: float | None, form: str) -> tuple[str, str]:
+def instantaneous(value: float | None, form: Form) -> tuple[str, str]:
     """Return four digits and the unit of an instantaneous value, its sign left out; `----` where there is none or too much."""
     steps, unit, least = LADDERS[form]
     if value is not None:

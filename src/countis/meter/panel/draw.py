@@ -10,26 +10,16 @@ from typing import Final
 
 from countis.meter.panel import digits
 from countis.meter.panel.frame import DISPLAY_TEST, MINUS, OWN, ZONES, LcdFrame
-from countis.meter.panel.machine import Panel, Setup, View
-from countis.meter.panel.menu import (
-    CONFIRM,
-    LEAVING,
-    LEAVING_CODE,
-    MENUS,
-    PARTIAL_PAGES,
-    PORT,
-    SETUPS,
-    WRITTEN,
-    Page,
-)
+from countis.meter.panel.machine import Panel, Setup, View, entry_of, menu_of, page_of
+from countis.meter.panel.texts import CONFIRM, LEAVING, LEAVING_CODE, PORT, RESET_CODE, WRITTEN
 from countis.words.clock import SECOND
+from countis.words.menu import Form, Page
 from countis.words.quantities import QUANTITIES
 from countis.words.settings import SETTINGS, setting
 
 REFRESH_NS: Final = SECOND  # manual §13
 BLINK_NS: Final = SECOND // 2  # half a period of what flashes; assumed
 _WIDTH: Final = ZONES["digits"]
-_DIGITS: Final = {entry.symbol: entry.digits for entries in SETUPS.values() for entry in entries}
 
 
 def phase(now: int) -> bool:
@@ -45,7 +35,7 @@ def draw(panel: Panel, view: View, now: int) -> LcdFrame:
         return DISPLAY_TEST
     setup = panel.setup
     if setup is None:
-        frame = _page(panel.shown, view, MENUS[panel.menu].name)
+        frame = _page(page_of(panel, view), view, menu_of(panel, view).name)
     else:
         frame = _leaving(setup) if setup.leaving is not None else _entry(setup, view)
     signs, flashing = set(frame.signs), set(frame.flashing)
@@ -68,15 +58,16 @@ def _page(page: Page, view: View, menu: str, code: str = "") -> LcdFrame:
     if page.tariff:
         signs |= {f"T{page.tariff}", OWN}
     text, units = "", ""
-    if page.form in ("energy", "ampere") and view[page.symbol] is None:
-        text = "-" * _WIDTH if page.form == "energy" else "-" * _DIGITS[page.symbol]
-    elif page.form == "energy":
+    places = view.model.family.entry_digits
+    if page.form in (Form.ENERGY, Form.AMPERE) and view[page.symbol] is None:
+        text = "-" * (_WIDTH if page.form is Form.ENERGY else places[page.symbol])
+    elif page.form is Form.ENERGY:
         micro = view.exact(page.symbol)
         text, prefix = digits.energy(micro, floor(view.ratio))
         units = prefix + QUANTITIES[page.symbol].unit
         signs |= {MINUS} if micro < 0 and text.strip("0.") else set()
-    elif page.form == "ampere":
-        text, units = f"{view.settings[page.symbol]:0{_DIGITS[page.symbol]}d}", "A"
+    elif page.form is Form.AMPERE:
+        text, units = f"{view.settings[page.symbol]:0{places[page.symbol]}d}", "A"
     elif page.form in digits.LADDERS:
         value = view[page.symbol]
         assert not isinstance(value, str)
@@ -91,9 +82,9 @@ def _direction(page: Page, view: View, value: float | None) -> set[str]:
     """Return arrow and nature of a power or a power factor (decision 7)."""
     if value is None or value == 0.0:
         return set()
-    if page.form == "factor":
+    if page.form is Form.FACTOR:
         return {"ind" if value > 0 else "cap"} if digits.instantaneous(value, page.form)[0] != "1.000" else set()
-    return {"→" if value > 0 else "←"} if page.form in ("power W", "power var") else set()
+    return {"→" if value > 0 else "←"} if page.form in (Form.WATT, Form.VAR) else set()
 
 
 def _item(symbol: str, view: View) -> str:
@@ -108,22 +99,23 @@ def _item(symbol: str, view: View) -> str:
 
 def _entry(setup: Setup, view: View) -> LcdFrame:
     """Draw a page of a setup: what is being changed flashes."""
-    symbol = setup.entry.symbol
+    entry = entry_of(setup, view)
+    symbol = entry.symbol
     if symbol not in SETTINGS:
-        page = _page(PARTIAL_PAGES[symbol], view, setup.name, "rES")
+        page = _page(view.model.family.partial_pages[symbol], view, setup.name.value, RESET_CODE)
         confirming = LcdFrame(page.menu, page.code, CONFIRM, (), page.signs - {MINUS}, page.flashing | _all(CONFIRM))
         return confirming if setup.draft else page
     row = setting(symbol)
     text = WRITTEN.get(symbol, {}).get(setup.draft, setup.draft)
     first = _WIDTH - len(text)
-    flashing = {f"digits.{first + setup.digit}"} if setup.entry.digits else _all(text)
-    return LcdFrame(setup.name, row.lcd, text, ("A",) if row.unit == "A" else (), flashing=frozenset(flashing))
+    flashing = {f"digits.{first + setup.digit}"} if entry.digits else _all(text)
+    return LcdFrame(setup.name.value, row.lcd, text, ("A",) if row.unit == "A" else (), flashing=frozenset(flashing))
 
 
 def _leaving(setup: Setup) -> LcdFrame:
     assert setup.leaving is not None
     choice = LEAVING[setup.leaving]
-    return LcdFrame(setup.name, LEAVING_CODE, choice, flashing=frozenset(_all(choice)))
+    return LcdFrame(setup.name.value, LEAVING_CODE, choice, flashing=frozenset(_all(choice)))
 
 
 def _all(text: str) -> frozenset[str]:

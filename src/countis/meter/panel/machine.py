@@ -1,7 +1,7 @@
 """The panel as a pure reducer: `step(panel, event, view, now) -> (panel, commands)`.
 
 Rule: `now` is line time in ns; nothing takes effect before Y. What keys do is looked up in keys.py, what is on a page in
-menu.py. Keys are judged here: a hold when its time is reached, everything else on release.
+the menus of the model. Keys are judged here: a hold when its time is reached, everything else on release.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from countis.meter.panel.keys import GESTURES, Action, Gesture, Key, Where
-from countis.meter.panel.menu import LEAVING, MENUS, SETUP_1, SETUP_2, SETUPS, Entry, Page
+from countis.meter.panel.texts import LEAVING
 from countis.models import Firmware, Model
 from countis.words.clock import SECOND
 from countis.words.commands import Command, ResetPartials, SetSetting, StartPartial, StopPartial
+from countis.words.menu import Entry, Menu, Page
+from countis.words.menu import Setup as SetupName
 from countis.words.settings import SETTINGS, Value, setting
 
 LIGHT_NS: Final = 10 * SECOND  # manual §13
@@ -80,18 +82,13 @@ Event = Press | Release | Tick
 class Setup:
     """A setup that is open: where it stands, the value being changed, what was confirmed; nothing of it is in force."""
 
-    name: str
+    name: SetupName
     place: int = 0
     draft: str = ""  # digits, a choice, or "ConF?" of a partial to reset
     digit: int = 0
     edits: tuple[tuple[str, Value], ...] = ()
     resets: frozenset[str] = frozenset()
     leaving: int | None = None  # which of Y N C is offered
-
-    @property
-    def entry(self) -> Entry:
-        """The page it stands at."""
-        return SETUPS[self.name][self.place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +115,30 @@ class Panel:
         """Tell whether the display test is shown: for its time, and while its keys are down."""
         return self.testing or self.test_until > now
 
-    @property
-    def shown(self) -> Page:
-        """The page of the menus that is shown, or waits behind a setup."""
-        return MENUS[self.menu].pages[self.page]
 
-    @property
-    def where(self) -> Where:
-        """What kind of page keys meet."""
-        if self.setup is not None:
-            named = Where.SETUP_1 if self.setup.name == SETUP_1 else Where.SETUP_2
-            return named if self.setup.leaving is None else Where.LEAVING
-        return Where.SETUP_PAGE if MENUS[self.menu].name == SETUP_2 else Where.PARTIAL if self.shown.partial else Where.PAGE
+def menu_of(panel: Panel, view: View) -> Menu:
+    """Return the menu that is shown, or waits behind a setup."""
+    return view.model.family.menus[panel.menu]
+
+
+def page_of(panel: Panel, view: View) -> Page:
+    """Return the page of the menus that is shown, or waits behind a setup."""
+    return menu_of(panel, view).pages[panel.page]
+
+
+def entry_of(setup: Setup, view: View) -> Entry:
+    """Return the page that a setup stands at."""
+    return view.model.family.setups[setup.name][setup.place]
+
+
+def _where(panel: Panel, view: View) -> Where:
+    """Return what kind of page keys meet."""
+    if panel.setup is not None:
+        named = Where.SETUP_1 if panel.setup.name is SetupName.ONE else Where.SETUP_2
+        return named if panel.setup.leaving is None else Where.LEAVING
+    if menu_of(panel, view).setup is not None:
+        return Where.SETUP_PAGE
+    return Where.PARTIAL if page_of(panel, view).partial else Where.PAGE
 
 
 def step(panel: Panel, event: Event, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
@@ -160,14 +169,15 @@ def _noticed(panel: Panel, view: View, now: int) -> Panel:
         panel = replace(panel, frames=view.frames, com_until=now + LIT_NS - round(frame_age))
     if view.pulses != panel.pulses:
         panel = replace(panel, pulses=view.pulses, pulse_until=now + LIT_NS - round(pulse_age))
-    if panel.setup is not None and panel.setup.name == SETUP_1 and view.settings["sealed"] == 1:
+    if panel.setup is not None and panel.setup.name is SetupName.ONE and view.settings["sealed"] == 1:
         panel = replace(panel, setup=None)
     return panel
 
 
-def _gesture(panel: Panel, early: bool, held: int) -> Gesture | None:
+def _gesture(panel: Panel, view: View, early: bool, held: int) -> Gesture | None:
     """Return what the keys that are down stand for: of several the one with the longest hold."""
-    fitting = [g for g in GESTURES if g.keys == panel.chord and panel.where in g.where and g.early is early and held >= g.hold]
+    where = _where(panel, view)
+    fitting = [g for g in GESTURES if g.keys == panel.chord and where in g.where and g.early is early and held >= g.hold]
     return max(fitting, key=lambda g: g.hold, default=None)
 
 
@@ -175,7 +185,7 @@ def _reached(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, 
     """Act on a hold whose time has come."""
     if panel.spent or panel.down != panel.chord or not panel.down:
         return panel, ()
-    gesture = _gesture(panel, True, now - panel.since)
+    gesture = _gesture(panel, view, True, now - panel.since)
     if gesture is None:
         return panel, ()
     return _ACTIONS[gesture.action](replace(panel, spent=True), view, panel.since + gesture.hold)
@@ -183,7 +193,7 @@ def _reached(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, 
 
 def _released(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
     """Act on what was pressed, now that the first of its keys goes up."""
-    gesture = None if panel.spent else _gesture(panel, False, now - panel.since)
+    gesture = None if panel.spent else _gesture(panel, view, False, now - panel.since)
     return (panel, ()) if gesture is None else _ACTIONS[gesture.action](panel, view, now)
 
 
@@ -191,28 +201,28 @@ def _released(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command,
 
 
 def _next_menu(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    return replace(panel, menu=(panel.menu + 1) % len(MENUS), page=0), ()
+    return replace(panel, menu=(panel.menu + 1) % len(view.model.family.menus), page=0), ()
 
 
 def _next_page(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    return replace(panel, page=(panel.page + 1) % len(MENUS[panel.menu].pages)), ()
+    return replace(panel, page=(panel.page + 1) % len(menu_of(panel, view).pages)), ()
 
 
 def _enter_setup_1(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
     """Open SETUP 1, which a seal forbids (decision 13)."""
     if view.settings["sealed"] == 1:
         return panel, ()
-    return replace(panel, setup=_at(Setup(SETUP_1), 0, view)), ()
+    return replace(panel, setup=_at(Setup(SetupName.ONE), 0, view)), ()
 
 
 def _enter_setup_2(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    return replace(panel, setup=_at(Setup(SETUP_2), 0, view)), ()
+    return replace(panel, setup=_at(Setup(SetupName.TWO), 0, view)), ()
 
 
 def _at(setup: Setup, place: int, view: View) -> Setup:
     """Return the setup at a page, with what was confirmed there or is in force."""
-    setup = replace(setup, place=place % len(SETUPS[setup.name]), digit=0, leaving=None)
-    symbol, digits = setup.entry.symbol, setup.entry.digits
+    setup = replace(setup, place=place % len(view.model.family.setups[setup.name]), digit=0, leaving=None)
+    symbol, digits = entry_of(setup, view).symbol, entry_of(setup, view).digits
     if symbol not in SETTINGS:
         return replace(setup, draft="confirm" if symbol in setup.resets else "")
     value = dict(setup.edits).get(symbol, view.settings[symbol])
@@ -225,13 +235,14 @@ def _change(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, .
     assert setup is not None
     if setup.leaving is not None:
         return replace(panel, setup=replace(setup, leaving=(setup.leaving + 1) % len(LEAVING))), ()
-    if setup.entry.symbol not in SETTINGS:
+    entry = entry_of(setup, view)
+    if entry.symbol not in SETTINGS:
         draft = "" if setup.draft else "confirm"
-    elif setup.entry.digits:
+    elif entry.digits:
         at = setup.digit
         draft = f"{setup.draft[:at]}{(int(setup.draft[at]) + 1) % 10}{setup.draft[at + 1 :]}"
     else:
-        choices = [str(choice) for choice in _choices(setup.entry)]
+        choices = [str(choice) for choice in _choices(entry)]
         draft = choices[(choices.index(setup.draft) + 1) % len(choices)]
     return replace(panel, setup=replace(setup, draft=draft)), ()
 
@@ -248,7 +259,7 @@ def _confirm(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, 
     assert setup is not None
     if setup.leaving is not None:
         return _left(panel, setup, view)
-    entry = setup.entry
+    entry = entry_of(setup, view)
     if entry.symbol not in SETTINGS:
         resets = setup.resets | {entry.symbol} if setup.draft else setup.resets - {entry.symbol}
         return replace(panel, setup=_at(replace(setup, resets=resets), setup.place + 1, view)), ()
@@ -283,12 +294,12 @@ def _leave(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ..
 
 
 def _toggle_partial(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    symbol = panel.shown.symbol
+    symbol = page_of(panel, view).symbol
     return panel, (StopPartial(symbol) if view.runs(symbol) else StartPartial(symbol),)
 
 
 def _reset_partial(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    return panel, (ResetPartials((panel.shown.symbol,)),)
+    return panel, (ResetPartials((page_of(panel, view).symbol,)),)
 
 
 def _test(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:

@@ -1,0 +1,50 @@
+"""A frame as it was said on a line: when, where, by whom, and its bytes.
+
+Rule: a frame stands as on RTU: unit, PDU, CRC. A reply stands behind its request; a request without one met silence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import numpy as np
+
+LAST_US: Final = 253_402_300_800_000_000  # the year 10000
+
+
+class Port(Enum):
+    """Where a frame was said; on TCP it had no CRC, which is added."""
+
+    RTU = "RTU"
+    TCP = "TCP"
+
+
+class Direction(Enum):
+    """Who said it: the master a request, the meter a reply."""
+
+    REQUEST = ">"
+    REPLY = "<"
+
+
+@dataclass(frozen=True, slots=True)
+class LineFrame:
+    """One frame. time_us: µs since 1970 UTC. frame: at least a byte, and what the line made of it."""
+
+    time_us: int
+    port: Port
+    direction: Direction
+    frame: bytes
+
+
+class Form(Enum):
+    """The two forms, by the ending of a file."""
+
+    TEXT = ".txt"
+    PCAPNG = ".pcapng"
+
+
+def iso(time_us: int) -> str:
+    """Return a time as text, UTC with microseconds."""
+    return f"{np.datetime64(time_us, 'us')}Z"
