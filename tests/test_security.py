@@ -14,7 +14,7 @@ import pytest
 from running import countis_run
 
 from countis import E43, E44, Measurement, Meter, ResetPartials, StopPartial
-from countis.cli.main import _parser
+from countis.cli.main import parse
 from countis.host.running.memory_file import MemoryFile
 from countis.meter.energy.registers import Layout
 from countis.modbus import pdu
@@ -37,7 +37,7 @@ def test_every_test_that_a_document_names_is_there(document: str) -> None:
 
 
 def test_the_ports_are_on_loopback_unless_something_else_is_said(tmp_path: Path) -> None:
-    asked = _parser().parse_args(["run"])
+    asked = parse(["run"])
     assert (asked.tcp, asked.web, asked.rtu_tcp, asked.tls, asked.diagnostics) == (
         "127.0.0.1:1502", "127.0.0.1:8044", "none", "none", False)  # fmt: skip
     with countis_run(tmp_path) as meter:
@@ -97,6 +97,6 @@ def test_what_is_packaged_names_what_is_there(file: str) -> None:
     text = (ROOT / "packaging" / file).read_text()
     started = next(line for line in text.splitlines() if line.startswith(("ExecStart", "ENTRYPOINT")))
     words = re.findall(r"[^\s\",\[\]]+", started)
-    asked = _parser().parse_args(words[words.index("run") :])
+    asked = parse(words[words.index("run") :])
     assert (asked.serial, asked.tcp) == ("none", "127.0.0.1:1502" if file == "countis.service" else "0.0.0.0:1502")
     assert all((ROOT / path).exists() for path in re.findall(r"(?:-r|-f) (\S+)", text))

@@ -1,4 +1,4 @@
-"""The command of the event log: `countis events`."""
+"""`countis events`: the event log of a memory, also while its meter runs."""
 
 from __future__ import annotations
 
@@ -6,31 +6,28 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from countis.meter.memory.image import Page
-from countis.meter.meter import Meter
-from countis.models import MODELS, Model
+from countis.cli import options
 from countis.words.errors import MemoryImageError
 
 _COLUMNS: Final = ("number", "time", "kind", "whence", "subject", "old", "new")
 
 
-def add_events(commands: Any, folder: Callable[[str | None, Model | None], Path]) -> None:
-    """Add `countis events`; `folder` finds the memory that flags name."""
-    p = commands.add_parser("events", help="show the event log of a memory, also while its meter runs")
-    p.add_argument("--data", metavar="DIR", help="folder of the memory; default: that of `countis run`")
-    p.add_argument("--model", choices=sorted(MODELS), help="whose default folder; default E44")
-    p.add_argument("--format", choices=("text", "csv", "json"), default="text", help="default text")
-    p.set_defaults(call=_events, folder=folder)
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `countis events`."""
+    options.add_data(parser, "folder of the memory; default: that of `countis run`")
+    options.add_model(parser, "whose default folder; default E44")
+    parser.add_argument("--format", choices=("text", "csv", "json"), default="text", help="default text")
 
 
-def _events(args: argparse.Namespace) -> int:
-    from countis.host.running.events import event_line, event_rows
+def call(args: argparse.Namespace) -> int:
+    """Print the event log."""
+    from countis.host.running.console import event_line, event_rows
+    from countis.meter.memory.image import Page
+    from countis.meter.meter import Meter  # which event_rows takes
 
-    path = args.folder(args.data, MODELS[args.model] if args.model is not None else None) / "meter.fram"
+    path = options.memory_folder(args) / "meter.fram"
     try:
         meter = Meter.load(path.read_bytes())
     except OSError as error:
@@ -38,10 +35,9 @@ def _events(args: argparse.Namespace) -> int:
     except MemoryImageError as error:
         raise error.inside(path) from None
     if Page.HOT in meter.state.lost:
-        raise MemoryImageError(
-            path, "the hot page is damaged, which numbers the events", "a memory that is whole"
-        )
-    rows = event_rows(meter.state)
+        damage = "the hot page is damaged, which numbers the events"
+        raise MemoryImageError(path, damage, "a memory that is whole")
+    rows = event_rows(meter)
     if args.format == "json":
         print(json.dumps(rows, indent=1))
     elif args.format == "csv":

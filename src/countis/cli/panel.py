@@ -1,0 +1,29 @@
+"""`countis panel`: LCD, keys and values of a running meter, in a terminal."""
+
+from __future__ import annotations
+
+import argparse
+
+from countis.cli import options
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `countis panel`."""
+    parser.add_argument(
+        "url",
+        nargs="?",
+        default=f"http://{options.PAGE}",
+        metavar="URL",
+        help="of its page; default %(default)s",
+    )
+    parser.add_argument(
+        "--address", type=int, metavar="N", help="which meter of that page; default: the first"
+    )
+    options.add_token(parser, "what the page asks for, where it does")
+
+
+def call(args: argparse.Namespace) -> int:
+    """Show the panel until it is left."""
+    from countis.host.terminal.app import run
+
+    return run(args.url, args.address, args.token)

@@ -1,0 +1,50 @@
+"""`countis read`: a meter by symbol, real or virtual."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from datetime import UTC, datetime
+
+from countis.cli import options
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `countis read`."""
+    options.add_target(parser)
+    parser.add_argument("address", type=int, help="slave address")
+    parser.add_argument(
+        "symbol",
+        nargs="*",
+        help="U12 V1 P Ea+ Er-cap.L2.T3 ct_primary id.vendor …; default: the everyday ones",
+    )
+    options.add_line(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--csv", action="store_true", help="print CSV")
+
+
+def call(args: argparse.Namespace) -> int:
+    """Read a meter once and print what it answers."""
+    from countis.site import Bus, plan
+
+    symbols = args.symbol or plan.EVERYDAY
+    plan.sources(symbols)  # an unknown symbol is told before anything is sent
+    seconds = options.timeout(args)
+    options.checked_setting("--baud", "baud", str(args.baud))
+    address = options.checked_address(args.address)
+    with Bus.open(args.target, baud=args.baud, comset=args.comset, timeout=seconds) as bus:
+        values = bus[address].read(*symbols)
+    if args.json:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        print(json.dumps({"target": args.target, "address": address, "time": now, "values": values}))
+    elif args.csv:
+        rows = ((symbol, value, plan.unit(symbol)) for symbol, value in values.items())
+        csv.writer(sys.stdout).writerows((("symbol", "value", "unit"), *rows))
+    else:
+        width = max(map(len, values))
+        for symbol, value in values.items():
+            print(f"{symbol:{width}} {'----' if value is None else f'{value} {plan.unit(symbol)}'}".rstrip())
+    return 0
