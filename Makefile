@@ -48,8 +48,8 @@ size: .venv/run.stamp
 cs1: .venv/run.stamp
 	@.venv/bin/python -m countis.host.firmware
 
-docs/registers.md: .venv/run.stamp src/countis/modbus/tables.py
-	@(echo "# The Modbus table"; echo; echo "Made by \`make docs/registers.md\` from \`modbus/tables.py\`."; echo; \
+docs/registers.md: .venv/run.stamp src/countis/models/e43_e44_table.py
+	@(echo "# The Modbus table"; echo; echo "Made by \`make docs/registers.md\` from \`models/e43_e44_table.py\`."; echo; \
 	  .venv/bin/countis map --format md) > $@
 
 docs/trace.md: .venv/dev.stamp

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from countis import E44, Meter
 from countis.host.running.feeder import Feeder
-from countis.host.running.hub import MeterPort, LineHub
+from countis.host.running.hub import LineHub, MeterPort
 from countis.host.running.memory_file import MemoryFile
 from countis.host.running.runner import Runner
 from countis.host.running.sources import Raw, open_source

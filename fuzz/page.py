@@ -9,8 +9,8 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from countis import E44, Meter
-from countis.host.page.routes import Pages
 from countis.host.page.meter_view import MeterView
+from countis.host.page.routes import Pages
 from countis.host.running.feeder import Feeder
 from countis.host.running.hub import MeterPort
 from countis.host.running.runner import Runner

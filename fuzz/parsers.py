@@ -38,7 +38,7 @@ from countis.meter.memory.image import PAGE, VERSION, Page, page_write, read, st
 from countis.modbus import pdu
 from countis.modbus.line.faults import fault_row, read_fault
 from countis.modbus.said import trace
-from countis.models import MAX_RATE, MIN_RATE
+from countis.modbus.said.frames import Form
 from countis.site.line import check_rtu_reply
 from countis.site.replay import Exchange, exchanges, lines, replay
 from countis.site.site_file import read_site
@@ -47,6 +47,7 @@ from countis.supply.recorded.formats import RAW_FORMATS, Recorded, read_csv, rea
 from countis.supply.recorded.recordings import RawStream, choose, play
 from countis.supply.toml_file import RecordingPlan, read_supply
 from countis.words.errors import CountisError
+from countis.words.settings import MAX_RATE, MIN_RATE
 from fuzz import page, valid
 from fuzz.page import Refused
 from fuzz.slave import search
@@ -189,8 +190,8 @@ def _trace(data: bytes) -> None:
     kept = trace.whole(data)
     assert 0 <= kept <= len(data)
     said = trace.read(data[:kept])
-    for form in trace.Form:
-        assert trace.read(trace.head(form) + trace.write(form, said)) == said, f"another trace as {form}"
+    for form in Form:
+        assert trace.read(trace.head(form) + trace.write(form, said, lambda unit: E44.family.table)) == said, f"another trace as {form}"
     recorded = exchanges(said)
     for compared in replay(recorded, _Others(recorded), None, math.inf):
         assert all(line.isprintable() for line in lines(compared)), list(lines(compared))
@@ -223,7 +224,7 @@ def _memory(data: bytes) -> None:
         assert all(part and 0 <= offset <= len(data) - len(part) for offset, part in writes)
         meter.count(Measurement.of(meter.model, seconds=1.0, v=[230.0] * 3, i=[1.0] * 3, p=[200.0] * 3, q=[0.0] * 3))
         meter.pdu(pdu.read_request(50780, 100))
-        json.dumps([event_rows(meter.state), meter.front.frame(0).text], allow_nan=False)
+        json.dumps([event_rows(meter.state.log, meter.state.events), meter.front.frame(0).text], allow_nan=False)
         assert len(meter.writes()) < 1000
     except CountisError as error:
         raise AssertionError(f"could be read, but then: {error}") from None

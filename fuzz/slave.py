@@ -19,7 +19,7 @@ from typing import Final
 
 from countis import E44, Measurement, Meter, SetSetting
 from countis.host.running.feeder import Feeder
-from countis.host.running.hub import MeterPort, LineHub
+from countis.host.running.hub import LineHub, MeterPort
 from countis.meter.energy.registers import Layout
 from countis.modbus import rtu
 from countis.serve.tcp_port import RtuTcpPort, TcpPort

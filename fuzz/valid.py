@@ -13,6 +13,7 @@ from countis.meter.memory.image import PAGE
 from countis.modbus import pdu, rtu
 from countis.modbus.line.faults import Kind
 from countis.modbus.said import trace
+from countis.modbus.said.frames import Direction, Form, LineFrame, Port
 from countis.supply import three_phase
 from countis.supply.recorded.comtrade_file import write_comtrade
 from countis.supply.recorded.formats import write_csv, write_wav
@@ -110,15 +111,15 @@ def traces() -> list[bytes]:
     def of(data: str) -> bytes:
         return rtu.frame(5, bytes.fromhex(data))
 
-    ways = trace.Direction
+    ways = Direction
     asked, told = rtu.frame(5, pdu.read_request(50520, 2)), of("0304 000059D8")
-    said = [trace.Said(1_000_000 + k, port, way, frame) for k, (port, way, frame) in enumerate((
-        (trace.Port.RTU, ways.REQUEST, asked), (trace.Port.RTU, ways.REPLY, told),
-        (trace.Port.TCP, ways.REQUEST, of("06E00201F4")), (trace.Port.TCP, ways.REPLY, of("06E00201F4")),
-        (trace.Port.RTU, ways.REQUEST, of("03E0020001")), (trace.Port.RTU, ways.REPLY, of("030200C8")),
-        (trace.Port.TCP, ways.REQUEST, of("03FFFF0002")), (trace.Port.TCP, ways.REPLY, of("8302")),
-        (trace.Port.RTU, ways.REQUEST, asked)))]  # fmt: skip
-    return [trace.head(form) + trace.write(form, said) for form in trace.Form]
+    said = [LineFrame(1_000_000 + k, port, way, frame) for k, (port, way, frame) in enumerate((
+        (Port.RTU, ways.REQUEST, asked), (Port.RTU, ways.REPLY, told),
+        (Port.TCP, ways.REQUEST, of("06E00201F4")), (Port.TCP, ways.REPLY, of("06E00201F4")),
+        (Port.RTU, ways.REQUEST, of("03E0020001")), (Port.RTU, ways.REPLY, of("030200C8")),
+        (Port.TCP, ways.REQUEST, of("03FFFF0002")), (Port.TCP, ways.REPLY, of("8302")),
+        (Port.RTU, ways.REQUEST, asked)))]  # fmt: skip
+    return [trace.head(form) + trace.write(form, said, lambda unit: E44.family.table) for form in Form]
 
 
 def memories() -> list[bytes]:

@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 import pytest
 from running import command
+from tables import by_unit
 
 import countis.cli
 from countis.cli.main import VERBS, module_of, parse
 from countis.modbus import pdu, rtu
 from countis.modbus.said import trace
-from countis.modbus.said.trace import Direction, Form, Port, Said
+from countis.modbus.said.frames import Direction, Form, LineFrame, Port
 
 NOWHERE = "tcp://127.0.0.1:1"  # where nobody listens
 COMPILER, METER = ("numba", "llvmlite"), ("countis.meter",)
@@ -74,7 +75,7 @@ def one_request(folder: Path) -> str:
     """A trace with one request."""
     file = folder / "t.txt"
     frame = rtu.frame(5, pdu.read_request(50520, 2))
-    file.write_bytes(trace.write(Form.TEXT, [Said(0, Port.TCP, Direction.REQUEST, frame)]))
+    file.write_bytes(trace.write(Form.TEXT, [LineFrame(0, Port.TCP, Direction.REQUEST, frame)], by_unit))
     return str(file)
 
 

@@ -10,10 +10,10 @@ import menus_document as menus
 import pytest
 import trace_document as trace
 from running import command
+from tables import ROWS
 
 from countis import __version__
 from countis.host.firmware import RECORDED, checksums, installed
-from countis.modbus.tables import ROWS
 from countis.models import Firmware
 from countis.supply.toml_file import read_supply
 from countis.words.settings import SETTINGS

@@ -24,7 +24,6 @@ from countis.meter.energy import increment, periods, registers
 from countis.meter.energy.load_curve import CAPACITY, LoadCurve, Record, RecordWritten
 from countis.meter.energy.pulse import Pulses
 from countis.meter.energy.registers import Layout
-from countis.models import pulse_weight
 from countis.words.commands import SetTariffInput
 from countis.words.quantities import PARTIALS
 
@@ -274,7 +273,7 @@ def test_day_week_and_month_turn() -> None:
      ((200, 5), 25), ((24, 5), 1), ((1, 5), 1)],
 )  # fmt: skip
 def test_pulse_weights(ct: tuple[int, int], weight: int) -> None:
-    assert pulse_weight(*ct) == weight
+    assert E44.family.pulse_weight(*ct) == weight
 
 
 def test_pulses_and_flashes_come_at_even_times() -> None:

@@ -23,14 +23,14 @@ from countis import E44, Bus, Meter
 from countis.meter.energy.increment import Ints
 from countis.meter.energy.registers import Layout
 from countis.meter.memory.image import Contents, read
-from countis.site.plan import SOURCES
+from countis.site.plan import plan_of
 from countis.words.quantities import COUNTED, PARTIALS
 
 pytestmark = pytest.mark.slow
 KILLS, BIRTHS, COMMANDS, RESTARTS = 200, 40, 5, 25
 GROWS = np.r_[Layout.counters, Layout.partials, Layout.hours, Layout.time, Layout.pulses, Layout.flashes, Layout.records]
-COUNTERS = [q.symbol for q in COUNTED if q.kind in ("counter", "hours")]
-READ = [symbol for symbol in (*COUNTERS, *PARTIALS) if symbol in SOURCES]
+COUNTERS = [q.symbol for q in COUNTED if q.kind.value in ("counter", "hours")]
+READ = [symbol for symbol in (*COUNTERS, *PARTIALS) if symbol in plan_of(E44.family.table).sources]
 RESTLESS = """
 [[load]]
 phase = "L1"

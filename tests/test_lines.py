@@ -16,16 +16,20 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import BLOCKS, TABLE
 
 from countis import E43, E44, Bus, Meter, SelectTariff, SetClock
 from countis.meter.slave import identity
 from countis.modbus import rtu
-from countis.modbus.tables import BLOCKS, SIZE
+from countis.modbus.table import SIZE, Functions
 from countis.site import plan
+from countis.site.plan import plan_of
 from countis.supply import three_phase
 from countis.words.errors import BadReply, BusError, NoReply, Refused
-from countis.words.quantities import COUNTED, COUNTED_COLUMN, QUANTITIES
+from countis.words.quantities import COUNTED, COUNTED_COLUMN, QUANTITIES, QuantityKind
 from countis.words.settings import SETTINGS
+
+PLAN = plan_of(TABLE)
 
 UNIT, START = 5, 50520
 PATIENCE = 0.25  # s, the time-out of the lines that are to wait in vain
@@ -359,8 +363,8 @@ def full() -> Meter:
     meter.feed(source, seconds=70)
     chance = random.Random(6)
     for quantity in COUNTED:
-        if quantity.kind not in ("demand", "state"):
-            low, high = (-2 * 10**18, 2 * 10**18) if quantity.kind == "net" else (0, 4 * 10**18)
+        if quantity.kind not in (QuantityKind.DEMAND, QuantityKind.STATE):
+            low, high = (-2 * 10**18, 2 * 10**18) if quantity.kind is QuantityKind.NET else (0, 4 * 10**18)
             meter.state.row[COUNTED_COLUMN[quantity.symbol]] = chance.randrange(low, high) // 10 ** chance.randrange(10)
     meter.state.changes += 1
     return meter
@@ -370,14 +374,14 @@ def full() -> Meter:
 def singly(full: Meter) -> dict[str, plan.Value]:
     """Each symbol read by requests of its own."""
     remote = Bus.loopback(full)[UNIT]
-    return {symbol: remote.read(symbol)[symbol] for symbol in plan.SOURCES}
+    return {symbol: remote.read(symbol)[symbol] for symbol in PLAN.sources}
 
 
 def test_what_is_read_is_what_the_meter_holds(full: Meter, singly: dict[str, plan.Value]) -> None:
     for symbol, found in singly.items():
         if symbol not in QUANTITIES and symbol not in SETTINGS:
             continue
-        held, rows = full[symbol], plan.SOURCES[symbol]
+        held, rows = full[symbol], PLAN.sources[symbol]
         last = rows[1] if len(rows) == 2 and rows[1].modulus == 10_000 else rows[0]
         if isinstance(held, int | float) and isinstance(found, int | float):
             step = float(SIZE[last.unit]) * (full.ratio if last.secondary else 1)
@@ -394,14 +398,14 @@ def test_a_load_curve_that_was_not_fetched_is_not_available(singly: dict[str, pl
     assert [singly[s] for s in ("curve.time", "curve.incomplete", "curve.mean")] == [None, None, None]
 
 
-READABLE = {b.start + k for b in BLOCKS if "READ" in b.functions_locked.split("+") for k in range(b.words * b.repeat)}
+READABLE = {b.start + k for b in BLOCKS if b.locked & Functions.READ for k in range(b.words * b.repeat)}
 
 
 @settings(max_examples=60)
-@given(st.sets(st.sampled_from(sorted(plan.SOURCES)), min_size=1, max_size=60))
+@given(st.sets(st.sampled_from(sorted(PLAN.sources)), min_size=1, max_size=60))
 def test_a_plan_reads_what_single_reads_do(full: Meter, singly: dict[str, plan.Value], symbols: set[str]) -> None:
-    rows = {row for symbol in symbols for row in plan.SOURCES[symbol]}
-    spans = plan.requests(rows)
+    rows = {row for symbol in symbols for row in PLAN.sources[symbol]}
+    spans = PLAN.requests(rows)
     touched = [{start + k for k in range(count)} for start, count in spans]
     assert all(1 <= count <= 125 for _, count in spans)
     assert set().union(*touched) <= READABLE

@@ -75,7 +75,7 @@ def test_every_symbol_can_be_read() -> None:
     meter = Meter(E43)
     meter.feed(three_phase(230, 1.0), seconds=2)
     for quantity in (*LIVE, *COUNTED, *ROLLS):
-        assert (meter[quantity.symbol] is None) == (quantity.kind == "demand"), quantity
+        assert (meter[quantity.symbol] is None) == (quantity.kind.value == "demand"), quantity
     for symbol in SETTINGS:
         assert meter[symbol] == SETTINGS[symbol].default
     assert len(QUANTITIES) == len(LIVE) + len(COUNTED) + len(ROLLS)

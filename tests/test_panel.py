@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from countis import E43, E44, Key, Meter, SetSetting
-from countis.meter.panel import digits, menu
+from countis.meter.panel import digits, texts
 from countis.meter.panel.frame import DISPLAY_TEST, FULL, GLYPHS, ZONES, LcdFrame, places
 from countis.meter.panel.keys import GESTURES
 from countis.meter.panel.machine import Panel, Press, Release, Tick, step
 from countis.models import Firmware
 from countis.supply import three_phase
 from countis.words.clock import SECOND
+from countis.words.menu import Form, Setup
 
 KWH = 10**9  # µWh
 
@@ -70,17 +71,18 @@ def test_the_ladder_of_energies(micro: int, ratio: int, shown: tuple[str, str]) 
     ],
 )
 def test_the_ladders_of_instantaneous_values(value: float | None, form: str, shown: tuple[str, str]) -> None:
-    assert digits.instantaneous(value, form) == shown
+    assert digits.instantaneous(value, Form(form)) == shown
 
 
 # frames
 
 
 def test_every_character_that_is_shown_has_a_glyph_of_its_own() -> None:
-    texts = [m.name for m in menu.MENUS] + [p.code for m in menu.MENUS for p in m.pages] + list(menu.LEAVING)
-    texts += [w for row in menu.WRITTEN.values() for w in row.values()] + [menu.CONFIRM, menu.PORT, menu.LEAVING_CODE, "rES"]
-    texts += [menu.SETUP_1, "0123456789AbCdEF-", "Addr", "bAud", "Prty", "StoP", "tAr", "CtP", "FSA"]
-    assert {c for text in texts for c, _ in places(text)} <= GLYPHS.keys()
+    menus = E44.family.menus
+    written = [m.name for m in menus] + [p.code for m in menus for p in m.pages] + list(texts.LEAVING)
+    written += [w for row in texts.WRITTEN.values() for w in row.values()] + [texts.CONFIRM, texts.PORT, texts.LEAVING_CODE]
+    written += [Setup.ONE.value, texts.RESET_CODE, "0123456789AbCdEF-", "Addr", "bAud", "Prty", "StoP", "tAr", "CtP", "FSA"]
+    assert {c for text in written for c, _ in places(text)} <= GLYPHS.keys()
     shapes = [frozenset(shape) for shape in GLYPHS.values()]
     assert len(set(shapes)) == len(shapes)
     assert all(set(shape) <= set(FULL) for shape in GLYPHS.values())

@@ -9,7 +9,6 @@ from trains import begins
 from countis import E44, Measurement, Meter, SetClock
 from countis.meter.energy.load_curve import Record, RecordWritten
 from countis.meter.energy.registers import Layout
-from countis.models import pulse_weight
 from countis.supply.network import Load, Network, State
 from countis.supply.source import Supply
 from countis.words.commands import EventKind as Kind
@@ -39,7 +38,7 @@ def test_an_interruption_makes_no_pulse_of_its_own(seconds: float, phase: float)
     events += meter.advance(0)
     pulses, flashes = np.array(begins(events, "pulse")), np.array(begins(events, "led"))
     counted = meter.exact("Ea+")
-    assert len(pulses) == meter.state.pulses == counted // (10**6 * pulse_weight(*meter.state.ct))
+    assert len(pulses) == meter.state.pulses == counted // (10**6 * meter.model.family.pulse_weight(*meter.state.ct))
     assert len(flashes) == counted // 10**6  # at a ratio of 1 a flash is 1 Wh
     off, on = (begin + 0.9) * SECOND, (begin + seconds) * SECOND
     assert not ((pulses > off) & (pulses < on)).any()

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from running import Running, command, countis_run
+from tables import by_unit
 
 from countis.modbus import pdu, rtu
 from countis.modbus.said import trace
-from countis.modbus.said.trace import Direction, Form, Port, Said
+from countis.modbus.said.frames import Direction, Form, LineFrame, Port
 from countis.site.replay import Difference, Verdict, exchanges, lines, replay
 from countis.words.errors import BadReply, NoReply, TraceError
 
@@ -43,13 +44,13 @@ def words(*values: int) -> bytes:
     return bytes((3, 2 * len(values))) + b"".join(value.to_bytes(2, "big") for value in values)
 
 
-def talk(*pairs: tuple[bytes, bytes], gap_us: int = 0, unit: int = 5) -> list[Said]:
+def talk(*pairs: tuple[bytes, bytes], gap_us: int = 0, unit: int = 5) -> list[LineFrame]:
     """Requests and reply PDUs as frames; an empty reply is silence."""
     out = []
     for k, (request, reply) in enumerate(pairs):
-        out.append(Said(k * gap_us, Port.RTU, Direction.REQUEST, rtu.frame(unit, request)))
+        out.append(LineFrame(k * gap_us, Port.RTU, Direction.REQUEST, rtu.frame(unit, request)))
         if reply:
-            out.append(Said(k * gap_us + 1, Port.RTU, Direction.REPLY, rtu.frame(unit, reply)))
+            out.append(LineFrame(k * gap_us + 1, Port.RTU, Direction.REPLY, rtu.frame(unit, reply)))
     return out
 
 
@@ -94,7 +95,7 @@ def test_structure_and_settings_must_agree_and_quantities_are_told(
 
 def test_a_reply_that_was_damaged_must_be_so_again() -> None:
     asked, reply = talk((V1, words(0, 23000)))
-    broken = Said(1, Port.RTU, Direction.REPLY, reply.frame[:-1] + b"\0")
+    broken = LineFrame(1, Port.RTU, Direction.REPLY, reply.frame[:-1] + b"\0")
     (found,) = replay(exchanges([asked, broken]), Answers({V1: words(0, 23000)}), None, 1.0)
     assert (found.verdict, found.differences[0].now) == (Verdict.DIFFERS, "2 words")
     assert found.differences[0].then.startswith("bad reply, address 5: wrong CRC")
@@ -149,7 +150,7 @@ def test_a_trace_that_cannot_be_played_is_told() -> None:
         with pytest.raises(TraceError, match=r"^1970-01-01T00:00:00.000001Z: a reply to nothing \(allowed: behind its "):
             exchanges(said)
     with pytest.raises(TraceError, match="3 bytes are no request"):
-        exchanges([Said(0, Port.TCP, Direction.REQUEST, b"abc")])
+        exchanges([LineFrame(0, Port.TCP, Direction.REQUEST, b"abc")])
 
 
 def test_differences_are_told_in_lines() -> None:
@@ -172,7 +173,7 @@ def taped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, P
     with countis_run(folder, "--trace", str(text), "--rtu-tcp", "127.0.0.1:0", "--serial", "none") as meter:
         assert command("read", meter.target, "5", "V1", "P", "ct_primary", "ct_secondary", "id.vendor", "Ea+").returncode == 0
         assert command("read", f"rtu+tcp://{meter.ready['rtu_tcp']}", "5", "V1", "id.extended_name").returncode == 0
-    packets.write_bytes(trace.head(Form.PCAPNG) + trace.write(Form.PCAPNG, trace.read(text.read_bytes())))
+    packets.write_bytes(trace.head(Form.PCAPNG) + trace.write(Form.PCAPNG, trace.read(text.read_bytes()), by_unit))
     with countis_run(folder, "--rtu-tcp", "127.0.0.1:0") as meter:
         yield meter, text, packets
 
@@ -226,7 +227,7 @@ def test_an_absent_meter_replies_nothing(taped: tuple[Running, Path, Path]) -> N
 def test_bad_input_is_one_line(content: str | None, flags: tuple[str, ...], wrong: str, tmp_path: Path) -> None:
     path = tmp_path / "t.txt"
     if content is not None:
-        path.write_bytes(trace.write(Form.TEXT, talk((V1, words(0, 1)))) if content == "GOOD" else content.encode())
+        path.write_bytes(trace.write(Form.TEXT, talk((V1, words(0, 1))), by_unit) if content == "GOOD" else content.encode())
     done = command("replay", str(path), *flags)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith(f"countis: {wrong.replace('FILE', str(path))}")

@@ -108,7 +108,7 @@ def count(meter: Meter, p: float, q: float = 0.0, s: float = 0.0, seconds: float
 
 
 def energies() -> list[str]:
-    return [q.symbol for q in COUNTED if q.kind in ("counter", "partial", "net", "period")]
+    return [q.symbol for q in COUNTED if q.kind.value in ("counter", "partial", "net", "period")]
 
 
 def gains() -> list[tuple[int, int, int, Counter[str]]]:

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from running import countis_run
+from tables import ROWS
 
 from countis import E43, E44, Measurement, Meter, ResetPartials, StopPartial
 from countis.cli.main import parse
 from countis.host.running.memory_file import MemoryFile
 from countis.meter.energy.registers import Layout
 from countis.modbus import pdu
-from countis.modbus.tables import ROWS
 from countis.models import Model
 from countis.serve.web import guard
 from countis.words.commands import Command
@@ -80,7 +80,7 @@ def test_no_command_sets_a_total_back(model: Model) -> None:
         meter.count(Measurement.of(model, seconds=90.0, v=[230.0] * 3, i=[4.0] * 3, p=p, q=q))
     before = meter.state.row[Layout.counters].copy()
     assert (before > 0).sum() > 60
-    writable = [row.address for row in ROWS if "W" in row.access]
+    writable = [row.address for row in ROWS if row.access.writes]
     for address, value in product(writable, (0, 1, 0x1F, 0x20, 0x21, 0xF, 0xFFFF, 0xFFFE)):
         meter.pdu(pdu.write_request(address, [value]))
     commands: list[Command] = [ResetPartials(PARTIALS), *(StopPartial(symbol) for symbol in PARTIALS)]

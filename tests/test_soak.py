@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from countis import E43, E44, Bus, Measurement, Meter, ResetPartials, SetClock, StartPartial, StopPartial
 from countis.meter.energy.load_curve import CAPACITY
 from countis.meter.energy.registers import Layout
-from countis.modbus import words
 from countis.supply.network import Load, Network
 from countis.supply.source import steady
 from countis.words.quantities import KINDS, PARTIALS, SCOPES, counter_symbol
@@ -101,7 +100,7 @@ class Place:
                 ledger.tariff = chance.randint(1, 4)
                 there.select_tariff(ledger.tariff)
             if chance.random() < 0.02:
-                bus.write_words(there.address, words.ADDRESS["cmd.reset"], [0x20])  # all partials
+                bus.write_words(there.address, 40512, [0x20])  # all partials
                 ledger.partials = dict.fromkeys(PARTIALS, 0)
             if chance.random() < 0.02:
                 there.write(ct_primary=chance.choice((100, 250, 500)))

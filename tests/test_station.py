@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tables import TABLE
 from visitors import AT, key
 
 from countis import E44, Meter
@@ -259,23 +260,23 @@ def test_what_is_written_as_toml_is_read_again(document: dict[str, Any]) -> None
 
 def test_a_frame_is_told_in_words() -> None:
     read = pdu.read_request(50514, 6)
-    asked = explain.request(read)
+    asked = explain.request(TABLE, read)
     assert (asked.function, asked.text) == (3, "read 50514 to 50519")
     assert [symbol for symbol, _ in asked.values] == ["U12", "U23", "U31"]
-    told = explain.reply(read, bytes((3, 12)) + struct.pack(">3I", 40000, 40001, 0xFFFFFFFF))
+    told = explain.reply(TABLE, read, bytes((3, 12)) + struct.pack(">3I", 40000, 40001, 0xFFFFFFFF))
     assert told.values == (("U12", 400.0), ("U23", 400.01), ("U31", None))
     write = pdu.write_request(57355, [900])
-    assert explain.request(write).values == (("demand_period", 900),)
-    assert explain.reply(write, write[:5]).text == "written"
-    refused = explain.reply(read, pdu.exception(3, pdu.Code.ADDRESS))
+    assert explain.request(TABLE, write).values == (("demand_period", 900),)
+    assert explain.reply(TABLE, write, write[:5]).text == "written"
+    refused = explain.reply(TABLE, read, pdu.exception(3, pdu.Code.ADDRESS))
     assert (refused.function, refused.exception, refused.text) == (3, 2, "exception 02: illegal address")
-    assert explain.reply(read, b"").text == "silence"
-    assert explain.request(b"\x2b\x0e").text == "function 43, which is not possible so"
+    assert explain.reply(TABLE, read, b"").text == "silence"
+    assert explain.request(TABLE, b"\x2b\x0e").text == "function 43, which is not possible so"
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
 def test_any_bytes_are_told(asked: bytes, answered: bytes) -> None:
-    for told in (explain.request(asked), explain.reply(asked, answered), explain.reply(asked, b"\x03" + answered)):
+    for told in (explain.request(TABLE, asked), explain.reply(TABLE, asked, answered), explain.reply(TABLE, asked, b"\x03" + answered)):
         json.dumps(told.values, allow_nan=False)
 
 

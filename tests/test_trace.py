@@ -16,26 +16,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from running import command, start
+from tables import by_unit
 
 from countis import E44, Meter
 from countis.host.running.feeder import Feeder
 from countis.host.running.hub import LineHub, MeterPort
 from countis.modbus import pdu, rtu, tcp
 from countis.modbus.said import trace
-from countis.modbus.said.trace import Direction, Form, Port, Said
+from countis.modbus.said.frames import LAST_US, Direction, Form, LineFrame, Port
 from countis.serve.trace_file import Traced, TraceFile
 from countis.supply import three_phase
 from countis.words.errors import SettingError, TraceError
 
 READ = pdu.read_request(50520, 2)
-ANY = st.lists(st.builds(Said, st.integers(0, trace.LAST_US - 1), st.sampled_from(Port), st.sampled_from(Direction),
+ANY = st.lists(st.builds(LineFrame, st.integers(0, LAST_US - 1), st.sampled_from(Port), st.sampled_from(Direction),
                          st.binary(min_size=1, max_size=300)), max_size=8)  # fmt: skip
 BOTH = pytest.mark.parametrize("form", Form, ids=lambda form: form.value)
 WROTE = 1_764_084_647_640_105
 
 
-def said(frame: bytes, direction: Direction = Direction.REQUEST, at: int = WROTE, port: Port = Port.RTU) -> Said:
-    return Said(at, port, direction, frame)
+def said(frame: bytes, direction: Direction = Direction.REQUEST, at: int = WROTE, port: Port = Port.RTU) -> LineFrame:
+    return LineFrame(at, port, direction, frame)
 
 
 TALK = [
@@ -58,8 +59,8 @@ TEXT = """\
 """
 
 
-def written(form: Form, frames: Sequence[Said]) -> bytes:
-    return trace.head(form) + trace.write(form, frames)
+def written(form: Form, frames: Sequence[LineFrame]) -> bytes:
+    return trace.head(form) + trace.write(form, frames, by_unit)
 
 
 # the two forms
@@ -67,21 +68,21 @@ def written(form: Form, frames: Sequence[Said]) -> bytes:
 
 @BOTH
 @given(ANY)
-def test_both_forms_give_back_any_frames(form: Form, frames: list[Said]) -> None:
+def test_both_forms_give_back_any_frames(form: Form, frames: list[LineFrame]) -> None:
     data = written(form, frames)
     assert trace.read(data) == frames
     assert trace.whole(data) == len(data)
 
 
 def test_the_text_reads_well() -> None:
-    assert trace.write(Form.TEXT, TALK).decode() == TEXT
+    assert trace.write(Form.TEXT, TALK, by_unit).decode() == TEXT
     by_hand = [line[:34] + line[34:].partition("  ")[0].lower() for line in TEXT.splitlines()]
     assert trace.read("\r\n".join(["# by hand", "", *by_hand, ""]).encode()) == TALK
 
 
 def test_what_a_meter_says_stays_on_its_line() -> None:
     asked, text = pdu.read_request(50042, 8), b"SOCO\nMEC\x1b[2J\x85\r ".ljust(16, b"x")
-    data = trace.write(Form.TEXT, [said(rtu.frame(5, asked)), said(rtu.frame(5, b"\x03\x10" + text), Direction.REPLY)])
+    data = trace.write(Form.TEXT, [said(rtu.frame(5, asked)), said(rtu.frame(5, b"\x03\x10" + text), Direction.REPLY)], by_unit)
     assert len(data.decode().splitlines()) == 2
     assert data.isascii()
 
@@ -139,7 +140,7 @@ def test_a_file_of_another_program_is_read(order: str) -> None:
     (foreign("<")[:-4], "offset 168: no whole block (allowed: a pcapng file)"),
     (foreign("<").replace(struct.pack("<HHq", 1, 2, -1), struct.pack("<HHq", 2, 0, -1)), "offset 0: another version"),
     (trace.head(Form.PCAPNG) + block(6, b"short"), "offset 92: a block too short"),
-    (trace.head(Form.PCAPNG) + trace.write(Form.PCAPNG, TALK[:1]).replace(struct.pack("<I", WROTE >> 32), b"\xff" * 4),
+    (trace.head(Form.PCAPNG) + trace.write(Form.PCAPNG, TALK[:1], by_unit).replace(struct.pack("<I", WROTE >> 32), b"\xff" * 4),
      "offset 92: a time beyond the year 9999 (allowed: before)"),
 ])  # fmt: skip
 def test_a_damaged_block_is_named_by_its_offset(data: bytes, wrong: str) -> None:
@@ -189,7 +190,7 @@ def kept(path: Path, *addresses: int, faults: Sequence[dict[str, object]] = ()) 
         desks.append(MeterPort(Feeder(meter, three_phase(230, 1.0), 1.0)))
         desks[-1].set_faults(faults)
     line = LineHub(desks)
-    file = TraceFile(path, line.report)
+    file = TraceFile(path, by_unit, line.report)
     try:
         yield Kept(line, file)
     finally:
@@ -250,7 +251,7 @@ def test_a_trace_goes_on_behind_what_is_there(form: Form, tmp_path: Path) -> Non
             hub.rtu(rtu.frame(5, READ))
         data = path.read_bytes()
         assert len(trace.read(data)) == 2 * (k + 1)
-        path.write_bytes(data + trace.write(form, TALK[:1])[:-3])  # as a kill in the middle of a flush leaves it
+        path.write_bytes(data + trace.write(form, TALK[:1], by_unit)[:-3])  # as a kill in the middle of a flush leaves it
     with kept(path):
         pass
     assert len(trace.read(path.read_bytes())) == 6, "what a kill cut off is gone, though nothing was said since"
@@ -269,7 +270,7 @@ def test_what_is_no_trace_is_left_alone(name: str, content: str | None, wrong: s
     if content is not None:
         path.write_text(content)
     with pytest.raises((TraceError, SettingError)) as error:
-        TraceFile(path)
+        TraceFile(path, by_unit)
     assert str(error.value).startswith(f"--trace {path}: {wrong}")
     assert content is None or path.read_text() == content
 
@@ -277,7 +278,7 @@ def test_what_is_no_trace_is_left_alone(name: str, content: str | None, wrong: s
 def test_a_pipe_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "t.txt")
     with pytest.raises(TraceError, match="no plain file"):
-        TraceFile(tmp_path / "t.txt")
+        TraceFile(tmp_path / "t.txt", by_unit)
 
 
 def test_a_full_disk_ends_the_trace_and_not_the_meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

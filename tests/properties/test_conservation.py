@@ -10,7 +10,6 @@ from trains import begins
 from countis import E43, E44, Measurement, Meter, SelectTariff, SetSetting, StopPartial
 from countis.meter.energy.increment import whole_units
 from countis.meter.energy.registers import Layout, counters
-from countis.models import pulse_weight
 from countis.words.quantities import KINDS, MICRO, SUM
 
 POWER = st.floats(-1500.0, 1500.0, allow_nan=False)
@@ -41,7 +40,7 @@ def test_conservation(steps: list[tuple[str, object]]) -> None:
         if kind == "count":
             made = meter.count(m := measurement(value))  # type: ignore[arg-type]
             seconds += m.total_ns
-            weight = pulse_weight(*meter.state.ct) * MICRO
+            weight = meter.model.family.pulse_weight(*meter.state.ct) * MICRO
             pulsed += weight * len(begins(made, "pulse"))
         elif kind == "tariff":
             assert meter.apply([SelectTariff(value)]) is None  # type: ignore[arg-type]

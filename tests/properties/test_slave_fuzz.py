@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import ROWS
 
 from countis import E44, Meter
 from countis.modbus import pdu, rtu, tcp
-from countis.modbus.tables import ROWS
 from countis.supply import three_phase
 
 METER = Meter(E44, ct_primary=200, tariff_control="com")
@@ -104,7 +104,7 @@ def test_every_word_alone_is_the_word_in_its_block() -> None:
     for run in runs:
         start, count = int(run[0]), min(125, len(run))
         assert METER.pdu(pdu.read_request(start, count))[2:] == b"".join(words[start + k] for k in range(count))
-    assert len(words) == sum(row.words for row in ROWS if "R" in row.access) + 28 * 4
+    assert len(words) == sum(row.words for row in ROWS if row.access.reads) + 28 * 4
 
 
 @given(st.lists(st.tuples(st.integers(0, 7), st.binary(max_size=20)), max_size=8))

@@ -24,7 +24,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def call(args: argparse.Namespace) -> int:
     """Run the meters of a site file until a signal ends them."""
-    from countis.host.running.bus import Options, run
+    from countis.host.bus import Options, run
 
     site = Path(args.site)
     return run(

@@ -23,21 +23,21 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def call(args: argparse.Namespace) -> int:
     """Print the event log."""
-    from countis.host.running.console import event_line, event_rows
-    from countis.meter.memory.image import Page
-    from countis.meter.meter import Meter  # which event_rows takes
+    from countis.host.running.events import event_line, event_rows
+    from countis.meter.energy.registers import Layout
+    from countis.meter.memory.image import Page, read
 
     path = options.memory_folder(args) / "meter.fram"
     try:
-        meter = Meter.load(path.read_bytes())
+        contents = read(path.read_bytes())
     except OSError as error:
         raise MemoryImageError(path, str(error.strerror), "the memory of a meter") from None
     except MemoryImageError as error:
         raise error.inside(path) from None
-    if Page.HOT in meter.state.lost:
+    if Page.HOT in contents.lost:
         damage = "the hot page is damaged, which numbers the events"
         raise MemoryImageError(path, damage, "a memory that is whole")
-    rows = event_rows(meter)
+    rows = event_rows(contents.log, int(contents.row[Layout.events]))
     if args.format == "json":
         print(json.dumps(rows, indent=1))
     elif args.format == "csv":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from typing import Any, Final
+from urllib.parse import quote
 
 from countis.cli import options
 from countis.modbus.line.faults import AMOUNTS, Kind
@@ -18,7 +19,7 @@ Rows = list[dict[str, Any]]  # faults, as the page has them
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `countis faults`."""
-    parser.add_argument("address", type=int, help="slave address")
+    parser.add_argument("meter", help="its name, or its slave address where no other has that")
     parser.add_argument("kind", nargs="?", choices=[kind.value for kind in Kind], help="what goes wrong")
     parser.add_argument(
         "--url", default=f"http://{options.PAGE}", metavar="URL", help="its page; default %(default)s"
@@ -35,7 +36,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def call(args: argparse.Namespace) -> int:
     """Change the faults of a meter where that is asked for, and print those that hold."""
-    url = f"{args.url.rstrip('/')}/api/meters/{args.address}/faults"
+    url = f"{args.url.rstrip('/')}/api/meters/{quote(args.meter, safe='')}/faults"
     rows: Rows = [] if args.clear else _exchange(url, args.token)
     if args.kind is not None:
         given = {name: getattr(args, name) for name in ("at", "for", "share", *_AMOUNTS)}

@@ -8,7 +8,9 @@ import json
 import sys
 from typing import Any, Final
 
-from countis.modbus.tables import BLOCKS, ROWS, Row
+from countis.cli import options
+from countis.modbus.table import Row, Table
+from countis.models import MODELS
 from countis.words.quantities import QUANTITIES
 from countis.words.settings import SETTINGS
 
@@ -20,12 +22,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=("table", "csv", "json", "md"), default="table", help="how to print it"
     )
+    options.add_model(parser, "whose table; default E44", "E44")
     parser.add_argument("--assumed", action="store_true", help="only what no source backs")
 
 
 def call(args: argparse.Namespace) -> int:
     """Print the table."""
-    rows = [_columns(row) for row in ROWS if not args.assumed or row.source == "assumed"]
+    modbus = MODELS[args.model].family.table
+    rows = [_columns(modbus, row) for row in modbus.rows if not args.assumed or row.source == "assumed"]
     table = [[str(row[name]) for name in _COLUMNS] for row in rows]
     if args.format == "csv":
         csv.writer(sys.stdout, lineterminator="\n").writerows([_COLUMNS, *table])
@@ -41,15 +45,12 @@ def call(args: argparse.Namespace) -> int:
     return 0
 
 
-def _columns(row: Row) -> dict[str, Any]:
+def _columns(table: Table, row: Row) -> dict[str, Any]:
     """Return what is printed of a row, by column."""
-    known = {"block": _block_of(row), "description": _describe(row)}
-    return {name: known[name] if name in known else getattr(row, name, None) for name in _COLUMNS}
-
-
-def _block_of(row: Row) -> str:
-    block = next(b for b in BLOCKS if b.start <= row.address < b.start + b.words)
-    return f"{block.start} {block.topic}"
+    block = table.block_of(row.address)
+    written = {"type": str(row.type), "access": str(row.access), "block": f"{block.start} {block.topic}",
+               "description": _describe(row)}  # fmt: skip
+    return {name: written[name] if name in written else getattr(row, name) for name in _COLUMNS}
 
 
 def _describe(row: Row) -> str:

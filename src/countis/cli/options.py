@@ -155,7 +155,7 @@ def add_raw(parser: argparse.ArgumentParser) -> None:
 def raw(args: argparse.Namespace) -> Raw:
     """Return how raw samples are to be taken."""
     from countis.host.running.sources import Raw
-    from countis.models import MAX_RATE, MIN_RATE
+    from countis.words.settings import MAX_RATE, MIN_RATE
 
     if not MIN_RATE <= args.rate <= MAX_RATE:
         raise SettingError("--rate", f"{args.rate:g} is not possible", f"{MIN_RATE}..{MAX_RATE}")

@@ -61,7 +61,7 @@ def _add_ports(parser: argparse.ArgumentParser) -> None:
 
 def call(args: argparse.Namespace) -> int:
     """Run a meter until a signal ends it, or its recording does."""
-    from countis.host.running.run import Options, run
+    from countis.host.run import Options, run
     from countis.models import E44
 
     if args.supply is not None and args.recording is not None:

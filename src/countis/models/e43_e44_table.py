@@ -197,7 +197,7 @@ def _measurements() -> Iterator[Row]:
     means = ("I", "U", "V")
     wide = [*voltages, "I1", "I2", "I3", "IN", "P", "Q", "S", "PF", *_BY_PHASE, *means]
     yield from _placed(50512, [Gap(2), *(_live(s, 32) for s in wide)])
-    narrow = [*(_live(s, 16, True) for s in voltages), Gap(4),
+    narrow: list[Row | Gap] = [*(_live(s, 16, True) for s in voltages), Gap(4),
               *(_live(s, 16, True) for s in ("P", "Q", "S", "PF", *_BY_PHASE, *means))]  # fmt: skip
     mega = [_row(Type.U16, k, f"1 M{_unit(k)}", _U16, source="assumed") for k in ("Ea+", "Er+", "Ea-", "Er-")]
     # 51315 is reserved by the table; the manual promises the phase sequence (decision 23).

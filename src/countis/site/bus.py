@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Final
 
-from countis.models import E44, Model
 from countis.modbus import pdu
 from countis.modbus.table import Row
+from countis.models import E44, Model
 from countis.site.line import Line, Loopback, Responder, open_line
 from countis.site.plan import Value, plan_of, value
 from countis.words.errors import BadReply, Refused, SettingError

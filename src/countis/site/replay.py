@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from countis.models import E44
 from countis.modbus import pdu, rtu
 from countis.modbus.said import explain
 from countis.modbus.said.frames import Direction, LineFrame, iso
 from countis.modbus.table import Table
+from countis.models import E44
 from countis.site.line import Line, check_rtu_reply
 from countis.words.errors import BadReply, NoReply, TraceError
 from countis.words.settings import SETTINGS

@@ -14,17 +14,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from countis.models import E44
 from countis.supply.profiles import PROFILES, Points
+from countis.words import settings
 from countis.words.quantities import SCOPES, SUM
 
 # order -> (ratio to the fundamental, degrees at the positive zero crossing of the phase's voltage)
 Harmonics = Mapping[int, tuple[float, float]]
 Phasors = NDArray[np.complex128]  # [orders, 6 channels], peak values
 PHASES: Final = SCOPES[:SUM]
-FULL_SCALE_V: Final = E44.v_clip * math.sqrt(2.0)  # peak, decision 44
-FULL_SCALE_I: Final = E44.i_clip * math.sqrt(2.0)
-FULL_SCALE: Final = np.array([FULL_SCALE_V] * 3 + [FULL_SCALE_I] * 3)
+FULL_SCALE: Final = np.array(settings.FULL_SCALE) * math.sqrt(2.0)  # peak
+FULL_SCALE_V, FULL_SCALE_I = float(FULL_SCALE[0]), float(FULL_SCALE[3])
 _FLOATING: Final = 0.2  # of all admittances; where import and export leave less, nothing holds the star point
 
 

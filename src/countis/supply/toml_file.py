@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from math import cos, floor, radians
 from typing import Any, Final
 
-from countis.models import MAX_RATE, MIN_RATE
 from countis.supply.network import PHASES, FrontEnd, Harmonics, Load, Network, State, Wiring, angle_of
 from countis.supply.profiles import PROFILES, Points
 from countis.supply.source import Supply
 from countis.supply.synthesis import PIECE
 from countis.words.errors import SupplyError, plain
-from countis.words.settings import CHANNELS
+from countis.words.settings import CHANNELS, MAX_RATE, MIN_RATE
 from countis.words.toml import Reader, Row, number, one_of, short, text, whole
 
 AT_END: Final = ("stop", "loop", "off")

@@ -151,7 +151,7 @@ class MeterView:
     def events(self) -> list[dict[str, Any]]:
         """Return the event log, newest first."""
         with self.feeder.lock:
-            return event_rows(self.meter.state)[::-1]
+            return event_rows(self.meter.state.log, self.meter.state.events)[::-1]
 
     def scope(self) -> dict[str, Any] | None:
         """Return two cycles of the six waveforms from a rising zero crossing of V1 on, in steps of 0.1 V and 1 mA."""

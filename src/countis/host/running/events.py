@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from countis.meter.memory.event_log import Entry
-from countis.meter.state import State
+from countis.meter.memory.event_log import Entry, EventLog
 from countis.words.clock import text as clock_text
 from countis.words.commands import EventKind
 
 
-def event_rows(state: State) -> list[dict[str, Any]]:
-    """Return the event log as rows of text, oldest first; of an entry that was lost only its number is known."""
-    return [{"number": number, **event_row(entry)} for number, entry in state.log.entries(state.events)]
+def event_rows(log: EventLog, written: int) -> list[dict[str, Any]]:
+    """Return a log as rows of text, oldest first; written: entries it has ever had. Of a lost one only its number is known."""
+    return [{"number": number, **event_row(entry)} for number, entry in log.entries(written)]
 
 
 def event_row(entry: Entry | None) -> dict[str, str]:

@@ -33,8 +33,8 @@ from countis.host.running.sources import open_source, supply_document, supply_na
 from countis.meter.memory.image import VERSION, stale_fragments
 from countis.meter.meter import Meter
 from countis.modbus.line.faults import Faults
-from countis.models import Model
 from countis.modbus.table import Table
+from countis.models import Model
 from countis.serve.answering import Answering
 from countis.serve.serial_port import SerialPort
 from countis.serve.tcp_port import RtuTcpPort, TcpPort, TcpServer, raise_file_limit

@@ -10,11 +10,10 @@ from typing import Final
 
 import numpy as np
 
-from countis.models import MAX_RATE, MIN_RATE, PROMISED_RATE
 from countis.supply.recorded.formats import RAW_FORMATS, Channel, Recorded, Samples, decode, wav_head
 from countis.supply.toml_file import RecordingPlan
 from countis.words.errors import SupplyError, plain
-from countis.words.settings import CHANNELS
+from countis.words.settings import CHANNELS, MAX_RATE, MIN_RATE, PROMISED_RATE
 from countis.words.toml import short
 
 _REACH: Final = 32  # samples of the slower rate on each side that a resampled one is made of

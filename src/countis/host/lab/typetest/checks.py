@@ -37,7 +37,7 @@ from countis.host.lab.typetest.signals import FRONT_ENDS, RATE, Signal, seconds_
 from countis.host.lab.typetest.stand import Make, Stand
 from countis.meter.energy.registers import Layout, counters
 from countis.meter.metrology.measurement import F, Metrology
-from countis.models import PULSE_WEIGHTS, Model, pulse_weight
+from countis.models import Model
 from countis.supply.network import FrontEnd, Load, Network, State
 from countis.supply.source import Supply
 from countis.words.quantities import MICRO
@@ -133,8 +133,9 @@ def meter_constant(c: Context) -> Found:
 def pulse_output(c: Context) -> Found:
     """Every weight at 288 V and 6 A: pulses and pauses long enough, never more often than said, none lost, none doubled."""
     name = clause("pulse output", IEC_OUTPUT)
-    for lowest, weight in PULSE_WEIGHTS:
-        highest = max(p for p in range(lowest, 12001) if pulse_weight(p, 1) == weight)
+    family = c.model.family
+    for lowest, weight in family.pulse_weights:
+        highest = max(p for p in range(lowest, 12001) if family.pulse_weight(p, 1) == weight)
         stand = c.stand([(0.0, Signal(6.0, volts=288.0).state(FrontEnd()))], ct_primary=highest, ct_secondary=1)
         device = stand.devices[0]
         stand.feed(30.0)
@@ -180,7 +181,7 @@ def reactive_over_frequency(c: Context) -> Found:
 
 def three_wires(c: Context) -> Found:
     """Two wattmeters, on a model that knows them."""
-    if c.model.mid:
+    if 3 not in c.model.wires:
         return
     for factor in ("1", "0.5ind", "0.8cap", "sin 0.5"):
         quantity, standard = ("reactive", IEC_REACTIVE) if factor.startswith("sin") else ("active", EN)

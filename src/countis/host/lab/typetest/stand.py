@@ -16,8 +16,8 @@ from countis.meter.energy.pulse import Pulses
 from countis.meter.energy.registers import Layout, counters
 from countis.meter.meter import Meter
 from countis.modbus import pdu, words
-from countis.modbus.tables import ROWS, SIZE, Row
-from countis.models import Model, pulse_weight
+from countis.modbus.table import SIZE, Row
+from countis.models import E44, Model
 from countis.supply.source import Supply
 from countis.words.commands import SetCalibration
 from countis.words.quantities import KINDS, MICRO, SUM
@@ -88,7 +88,7 @@ class Device:
 
 
 def _register_rows(kind: str) -> tuple[Row, Row]:
-    unit, residual = [row for row in ROWS if row.symbol == kind and _LAST_BLOCK <= row.address < _LAST_BLOCK + 66]
+    unit, residual = [row for row in E44.family.table.rows if row.symbol == kind and _LAST_BLOCK <= row.address < _LAST_BLOCK + 66]
     return unit, residual
 
 
@@ -121,7 +121,7 @@ def errors(device: Device, a: Mark, b: Mark, kind: str, power: float, limit_pct:
     out = [("counter", (after - before) / true - 1.0)]
     for how, output, weight in (
         ("LED", "led", 1000.0 / device.meter.model.led_per_kwh * ratio * MICRO),
-        ("pulse output", "pulse", float(pulse_weight(*device.meter.state.ct) * MICRO)),
+        ("pulse output", "pulse", float(device.meter.model.family.pulse_weight(*device.meter.state.ct) * MICRO)),
     ):
         edges = [at for at in device.pulses[output] if a.row[Layout.time] <= at <= b.row[Layout.time]]
         if not kind.startswith("Ea") or (output == "pulse" and kind != "Ea+") or len(edges) < _FEWEST_PULSES:
