@@ -1,31 +1,34 @@
-"""What the page's modules had to say again is what the tables say: kinds of faults, units, profiles."""
+"""The page is told what the tables say, and repeats none of it."""
 
 from __future__ import annotations
 
-import re
+import json
 from importlib import resources
 
-from countis.meter.panel.frame import UNITS
-from countis.modbus.line.faults import AMOUNTS, Kind
-from countis.supply.profiles import PROFILES
+import pytest
+
+from countis.host.page.vocabulary import vocabulary
+from countis.models import MODELS
 
 STATIC = resources.files("countis.host.page").joinpath("static")
+WORDS = vocabulary()
 
 
-def listed(file: str, name: str) -> list[str]:
-    """Return the strings of a constant list of a module."""
-    found = re.search(rf"{name} =\s*(?:Object\.fromEntries\()?\s*\[(.*?)\]", STATIC.joinpath(file).read_text(), re.S)
-    assert found is not None
-    return re.findall(r'"([^"]+)"', found[1])
+def test_the_vocabulary_says_what_the_tables_say() -> None:
+    assert list(WORDS["models"]) == list(MODELS)
+    assert WORDS["models"]["E44"]["sealable"]
+    assert not WORDS["models"]["E43"]["sealable"]
+    assert WORDS["faults"]["late"] == {"name": "ms", "default": 500.0, "low": 0.0, "high": 60_000.0}
+    assert WORDS["faults"]["no_reply"] is None
+    assert {"steady", "heat_pump", "pv"} <= set(WORDS["profiles"])
+    assert [row["symbol"] for row in WORDS["energies"]][-1] == "Eap"
+    assert {"kWh", "Hz"} <= set(WORDS["lcd_units"])
+    assert json.loads(json.dumps(WORDS, allow_nan=False))
 
 
-def test_the_kinds_of_faults_and_their_amounts_are_those_of_the_table() -> None:
-    assert set(listed("bus.js", "const KINDS")) == {kind.value for kind in Kind}
-    told = re.findall(r'(\w+): \["(\w+)", ([\d.]+)\]', STATIC.joinpath("bus.js").read_text())
-    table = {kind.value: (name, default) for kind, (name, default, _, _) in AMOUNTS.items()}
-    assert {kind: (name, float(value)) for kind, name, value in told} == table
-
-
-def test_units_and_profiles_are_those_of_the_tables() -> None:
-    assert listed("lcd.js", "export const UNIT_PIECES") == list(UNITS)
-    assert set(listed("supply.js", "const PROFILES")) == set(PROFILES)
+@pytest.mark.parametrize(
+    "word", ["no_reply", "truncated", "heat_pump", "E43", "E44", "4850 3066", "Er+ind", "kvarh\"", "Mvar", "par.Ea"]
+)
+def test_no_module_of_the_page_repeats_a_word_of_the_tables(word: str) -> None:
+    repeating = [file.name for file in STATIC.iterdir() if file.name.endswith(".js") and word in file.read_text()]
+    assert repeating == (["values.js"] if word == "kvarh\"" else [])  # the unit of the balance, which is no kind

@@ -23,6 +23,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from countis.host.page.meter_view import MeterView, lcd
 from countis.host.page.viewers import Viewer, Viewers
+from countis.host.page.vocabulary import vocabulary
 from countis.host.running.plan import Endpoint
 from countis.host.running.plant import OpenMeter
 from countis.host.running.runner import Runner
@@ -54,6 +55,7 @@ class Pages:
                 Route("/", self.page),
                 Route("/static/{name}", self.file),
                 Route("/login", self.login, methods=["POST"]),
+                Route("/api/vocabulary", self.vocabulary),
                 Route("/api/meters", self.meters),
                 Route(at, self.meter),
                 Route(f"{at}/supply", self.supply),
@@ -101,6 +103,10 @@ class Pages:
         answer = RedirectResponse("/", 303)
         answer.set_cookie(COOKIE, given, httponly=True, samesite="strict")
         return answer
+
+    async def vocabulary(self, request: Request) -> Response:
+        """Return kinds, units, profiles, limits and models from the tables."""
+        return JSONResponse(vocabulary())
 
     async def meters(self, request: Request) -> Response:
         """List the meters."""

@@ -35,15 +35,16 @@ function terminals() {
   return group;
 }
 
-function plate(mid) {
+function plate({ mid, plate: lines }) {
   const group = svg("g", { class: "plate" });
   const line = (x, y, text, size = 14) => label(x, y, text, size, { "text-anchor": "start" });
   group.append(svg("rect", { x: 56, y: 566, width: 424, height: 132, rx: 4, class: "sticker" }));
-  group.append(line(70, 590, mid ? "3×230/400 V   50 Hz" : "3×230/400 … 3×240/415 V   50/60 Hz"), line(70, 612, "0.01-1(6) A   CT …/1 …/5 A"),
-    line(70, 634, mid ? "Class C  EN 50470-1/-3" : "Class C accuracy  EN 50470-3"), line(70, 656, "IP51 front  IP20 case  −25…+55 °C"), line(70, 678, "", 13));
+  lines.forEach((text, k) => group.append(line(70, 590 + 22 * k, text)));
+  group.append(line(70, 678, "", 13));
   group.lastChild.id = "serial";
   if (mid) {
-    group.append(svg("rect", { x: 376, y: 580, width: 90, height: 50, rx: 3, class: "frame" }), label(421, 603, "MID", 21), label(421, 622, "2014/32/EU", 13));
+    group.append(svg("rect", { x: 376, y: 580, width: 90, height: 50, rx: 3, class: "frame" }),
+      label(421, 603, "MID", 21), label(421, 622, "2014/32/EU", 13));
   }
   group.append(label(421, 652, "virtual meter", 13), label(421, 668, "no legal value", 13));
   return group;
@@ -56,8 +57,9 @@ function sealed() {
 }
 
 export class Device {
-  constructor(host) {
-    this.lcd = new Lcd();
+  constructor(host, vocabulary) {
+    this.models = vocabulary.models;
+    this.lcd = new Lcd(vocabulary.lcd_units);
     this.drawing = svg("svg", { viewBox: "0 0 720 900", class: "housing", "aria-hidden": "true" });
     host.prepend(this.drawing);
     this.window = document.createElement("div");
@@ -68,27 +70,28 @@ export class Device {
   }
 
   // Draw the housing of a model; again only when it is another.
-  draw(model, reference, mid) {
+  draw(model) {
     if (this.model === model) return;
     this.model = model;
+    const known = this.models[model];
     const body = [
       svg("rect", { x: 4, y: 4, width: 712, height: 892, rx: 14, class: "case" }),
       svg("rect", { x: 4, y: 4, width: 712, height: 176, rx: 14, class: "cover" }), svg("rect", { x: 4, y: 730, width: 712, height: 166, rx: 14, class: "cover" }),
       ...[184, 362, 540].flatMap((x) => [svg("path", { d: `M${x} 8v22M${x} 868v22`, class: "module" })]),
       svg("rect", { x: 22, y: 190, width: 676, height: 530, rx: 10, class: "front" }),
       label(58, 232, "COUNTIS", 30, { "text-anchor": "start", class: "print brand" }), label(214, 232, model, 30, { "text-anchor": "start", class: "print" }),
-      label(662, 222, reference, 14, { "text-anchor": "end" }), label(662, 240, "3-phase energy meter", 13, { "text-anchor": "end" }),
+      label(662, 222, known.reference, 14, { "text-anchor": "end" }), label(662, 240, "3-phase energy meter", 13, { "text-anchor": "end" }),
       svg("rect", { x: 48, y: 254, width: 624, height: 216, rx: 8, class: "bezel" }),
       svg("circle", { cx: 600, cy: 592, r: 10, class: "led", id: "led" }), label(600, 628, "1000 imp/kWh", 14),
       svg("circle", { cx: 600, cy: 674, r: 8, class: "lamp", id: "lamp" }), label(600, 702, "output 4-5", 13),
-      label(160, 548, "SET", 16), label(360, 548, "▲", 18), label(560, 548, "↵", 20), plate(mid), terminals(),
+      label(160, 548, "SET", 16), label(360, 548, "▲", 18), label(560, 548, "↵", 20), plate(known), terminals(),
     ];
-    if (mid) body.push(sealed());
+    if (known.sealable) body.push(sealed());
     this.drawing.replaceChildren(...body);
   }
 
   state(state) {
-    this.draw(state.model, state.reference, state.model === "E44");
+    this.draw(state.model);
     const serial = this.drawing.querySelector("#serial");
     serial.textContent = state.settings.serial_number === "" ? "" : `No. ${state.settings.serial_number}`;
     this.drawing.querySelector("#sealing")?.classList.toggle("closed", state.settings.sealed === 1);

@@ -1,17 +1,17 @@
 // The event log: fetched when the meter has noted something, newest at the top.
 
 export class Events {
-  constructor(body, about, address) {
-    [this.body, this.about, this.address, this.seen] = [body, about, address, null];
+  constructor(body, about, url) {
+    [this.body, this.about, this.url, this.seen] = [body, about, url, null];
   }
 
   async show(state) {
-    const now = `${state.address} ${state.events}`;
+    const now = `${state.name} ${state.events}`;
     if (now === this.seen) return;
     this.seen = now;
     let rows = null;
     try {
-      const answer = await fetch(`/api/meters/${this.address()}/events`);
+      const answer = await fetch(`${this.url()}/events`);
       if (answer.ok) rows = await answer.json();
     } catch { /* the server is gone; the next state asks again */ }
     if (this.seen !== now) return; // it is another meter by now, or there is more

@@ -68,15 +68,16 @@ const FLASH = "M11 0L2 11h5L4 20 15 8H9l5-8z";
 // Pieces of the unit, in the order in which they are read.
 const PIECES = [["k", 534, 84], ["M", 549, 84], ["V", 534, 108], ["W", 552, 108], ["var", 534, 130], ["VA", 566, 130], ["A", 573, 108],
   ["PF", 569, 84], ["Hz", 534, 149], ["h", 580, 149]];
-export const UNIT_PIECES = Object.fromEntries(
-  ["kWh", "MWh", "kvarh", "Mvarh", "kVAh", "MVAh", "kW", "MW", "kvar", "Mvar", "kVA", "MVA", "V", "A", "kA", "PF", "Hz"].map((unit) => {
-    const rest = /^[kM]./.test(unit) ? [unit[0], unit.slice(1)] : [unit];
-    const last = rest.pop();
-    return [unit, last.endsWith("h") ? [...rest, last.slice(0, -1), "h"] : [...rest, last]];
-  }));
+function pieces(unit) {
+  const rest = /^[kM]./.test(unit) ? [unit[0], unit.slice(1)] : [unit];
+  const last = rest.pop();
+  return last.endsWith("h") ? [...rest, last.slice(0, -1), "h"] : [...rest, last];
+}
 
 export class Lcd {
-  constructor() {
+  // units: all that the LCD can show
+  constructor(units) {
+    this.pieces = Object.fromEntries(units.map((unit) => [unit, pieces(unit)]));
     this.element = svg("svg", { viewBox: "0 0 606 200", class: "lcd", role: "img" });
     this.element.append(svg("rect", { class: "glass", width: 606, height: 200, rx: 5 }), this.signs(),
       zone("menu", 7, 150, 16, 13, 27, 21, 3.6), zone("code", 5, 316, 16, 13, 27, 21, 3.6), zone("digits", 8, 131, 66, 34, 75, 49.5, 8.4));
@@ -106,7 +107,7 @@ export class Lcd {
   // Show a frame: which segments are lit, which of them flash and are off just now.
   show(frame) {
     const lit = new Set(frame.segments.flatMap((name) =>
-      name.startsWith("unit.") ? UNIT_PIECES[name.slice(5)].map((piece) => `unit.${piece}`) : [name]));
+      name.startsWith("unit.") ? this.pieces[name.slice(5)].map((piece) => `unit.${piece}`) : [name]));
     const hidden = new Set(frame.phase ? [] : frame.flashes);
     for (const part of this.element.querySelectorAll("[data-seg]")) {
       const name = part.dataset.seg;

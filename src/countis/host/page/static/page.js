@@ -1,8 +1,9 @@
 // The page: one WebSocket to a meter; frames and values in, keys out. It finds the meter again when the server was gone.
 
-import { Faults, MeterList } from "./bus.js";
 import { Device } from "./device.js";
 import { Events } from "./events.js";
+import { Faults } from "./faults.js";
+import { MeterList } from "./meters.js";
 import { Monitor } from "./monitor.js";
 import { Phasors, Scope } from "./scope.js";
 import { SupplyForm } from "./supply.js";
@@ -12,17 +13,21 @@ const RETRY_MS = 1000;
 const by = (id) => document.getElementById(id);
 
 class Page {
-  constructor() {
-    this.device = new Device(by("device"));
+  // vocabulary: kinds, units, profiles, limits and models, as the server has them in its tables
+  constructor(vocabulary) {
+    const url = () => `/api/meters/${encodeURIComponent(this.name)}`;
+    this.models = vocabulary.models;
+    this.device = new Device(by("device"), vocabulary);
     this.scope = new Scope(by("scope"), by("scope-span"));
     this.phasors = new Phasors(by("phasors"));
-    this.values = new Values(by("now"), by("energies"), by("now-about"), by("energy-about"));
+    this.values = new Values(by("now"), by("energies"), by("now-about"), by("energy-about"), vocabulary);
     this.monitor = new Monitor(by("frames"), by("monitor-about"), by("pause"), by("clear"));
-    this.supply = new SupplyForm(by("supply"), by("supply-error"), by("supply-name"), () => this.address);
-    this.faults = new Faults(by("faults"), by("fault-list"), by("fault-error"), by("faults-about"), () => this.address);
-    this.events = new Events(by("events"), by("events-about"), () => this.address);
-    this.meters = new MeterList(by("meters-card"), by("meters"), by("meters-about"), () => this.address);
-    [this.socket, this.address, this.number, this.pressed] = [null, null, 0, false];
+    this.supply = new SupplyForm(by("supply"), by("supply-error"), by("supply-name"), url, vocabulary);
+    this.faults = new Faults(by("faults"), by("fault-list"), by("fault-error"), by("faults-about"), url, vocabulary.faults);
+    this.events = new Events(by("events"), by("events-about"), url);
+    this.meters = new MeterList(by("meters-card"), by("meters"), by("meters-about"), () => this.name);
+    [this.socket, this.name, this.number, this.pressed] = [null, null, 0, false];
+    this.url = url;
     this.keys();
     this.theme();
     by("seal").addEventListener("click", () => this.seal());
@@ -31,17 +36,18 @@ class Page {
 
   async connect() {
     try {
-      const wanted = new URLSearchParams(location.search).get("address");
+      const query = new URLSearchParams(location.search);
       const meters = await (await fetch("/api/meters")).json();
-      const chosen = meters.find((meter) => String(meter.address) === wanted) ?? meters[0];
-      this.address = chosen.address;
+      const chosen = meters.find((meter) => meter.name === query.get("meter"))
+        ?? meters.find((meter) => String(meter.address) === query.get("address")) ?? meters[0];
+      [this.name, this.several] = [chosen.name, meters.length > 1];
     } catch {
       this.say("lost", "no server, trying again");
       setTimeout(() => this.connect(), RETRY_MS);
       return;
     }
     this.number = 0;
-    this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/meters/${this.address}/live`);
+    this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${this.url()}/live`);
     this.socket.addEventListener("open", () => { this.say("live", "live"); this.supply.load(); });
     this.socket.addEventListener("message", (event) => this.take(JSON.parse(event.data)));
     this.socket.addEventListener("close", (event) => {
@@ -75,7 +81,6 @@ class Page {
   }
 
   state(state) {
-    this.address = state.address;
     this.device.state(state);
     this.values.show(state);
     this.faults.show(state.faults);
@@ -83,10 +88,10 @@ class Page {
     by("model").textContent = state.model;
     const { ct_primary: primary, ct_secondary: secondary, baud, parity, stop_bits: stop } = state.settings;
     const speed = state.speed === 1 ? "" : `, ${state.speed} × time`;
-    by("about").textContent = [...(state.name ? [state.name] : []), `address ${state.address}`, `CT ${primary}/${secondary}`, `${baud} 8${parity}${stop}`, `${state.requests} requests${speed}`,
+    by("about").textContent = [...(this.several ? [state.name] : []), `address ${state.address}`, `CT ${primary}/${secondary}`, `${baud} 8${parity}${stop}`, `${state.requests} requests${speed}`,
       ...state.notes].join(" · ");
     const seal = by("seal");
-    seal.hidden = state.model !== "E44";
+    seal.hidden = !this.models[state.model].sealable;
     seal.textContent = state.settings.sealed === 1 ? "Break the seal" : "Close the seal";
     seal.dataset.closed = state.settings.sealed;
     document.title = `countis ${state.model} at address ${state.address}`;
@@ -129,7 +134,7 @@ class Page {
 
   async seal() {
     const sealed = by("seal").dataset.closed !== "1";
-    await fetch(`/api/meters/${this.address}/seal`, { method: "PUT", body: JSON.stringify({ sealed }) });
+    await fetch(`${this.url()}/seal`, { method: "PUT", body: JSON.stringify({ sealed }) });
   }
 
   theme() {
@@ -145,4 +150,16 @@ class Page {
   }
 }
 
-new Page();
+// Nothing can be shown before the words for it are there.
+async function begin() {
+  let vocabulary;
+  try {
+    vocabulary = await (await fetch("/api/vocabulary")).json();
+  } catch {
+    setTimeout(begin, RETRY_MS);
+    return;
+  }
+  new Page(vocabulary);
+}
+
+begin();

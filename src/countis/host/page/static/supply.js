@@ -1,7 +1,5 @@
 // What the meter is wired to, as a form over the supply document; each change is sent whole, and the meter says what is wrong.
 
-const PHASES = ["L1", "L2", "L3"];
-const PROFILES = ["steady", "workshop", "house", "heat_pump", "ev", "pv"];
 const WAIT_MS = 150;
 
 function make(tag, attributes = {}, ...children) {
@@ -28,15 +26,16 @@ function harmonicsFrom(text) {
 }
 
 export class SupplyForm {
-  constructor(form, error, name, address) {
-    [this.form, this.error, this.name, this.address] = [form, error, name, address];
+  constructor(form, error, name, url, { phases, profiles, limits }) {
+    [this.form, this.error, this.name, this.url] = [form, error, name, url];
+    [this.phases, this.profiles, this.limits] = [phases, profiles, limits];
     [this.document, this.timer] = [null, null];
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("input", () => { clearTimeout(this.timer); this.timer = setTimeout(() => this.send(), WAIT_MS); });
   }
 
   async load() {
-    const answer = await fetch(`/api/meters/${this.address()}/supply`);
+    const answer = await fetch(`${this.url()}/supply`);
     if (answer.ok) this.take(await answer.json());
   }
 
@@ -69,19 +68,24 @@ export class SupplyForm {
     return make("label", { class: slider ? "number long" : "number" }, ...parts);
   }
 
+  range(name) {
+    const [min, max, step] = this.limits[name];
+    return { min, max, step, slider: true };
+  }
+
   network() {
     const { voltage = {}, frequency = 50, tariff = {} } = this.document;
-    const volts = PHASES.map((phase) => this.number(phase, voltage[phase] ?? 230, { unit: "V", min: 0, max: 300, step: 0.1, slider: true, "data-volts": phase }));
+    const volts = this.phases.map((phase) => this.number(phase, voltage[phase] ?? 230, { unit: "V", ...this.range("voltage"), "data-volts": phase }));
     return make("fieldset", {}, make("legend", {}, "Network"), ...volts,
-      this.number("frequency", frequency, { unit: "Hz", min: 40, max: 70, step: 0.01, slider: true, "data-key": "frequency" }),
-      this.number("tariff input", tariff.volts ?? 0, { unit: "V", min: 0, max: 300, step: 1, slider: true, "data-key": "tariff" }),
+      this.number("frequency", frequency, { unit: "Hz", ...this.range("frequency"), "data-key": "frequency" }),
+      this.number("tariff input", tariff.volts ?? 0, { unit: "V", ...this.range("tariff"), "data-key": "tariff" }),
       make("label", { class: "text" }, make("span", {}, "voltage harmonics"), make("input", { type: "text", value: harmonicsText(voltage.harmonics), placeholder: "5=10%@0", "data-key": "harmonics" })));
   }
 
   wiring() {
     const { missing = [], reversed = [], swapped = [], neutral = "ok" } = this.document.wiring ?? {};
     const tick = (kind, phase, on) => make("label", { class: "switch" }, make("input", { type: "checkbox", checked: on, [`data-${kind}`]: phase, "aria-label": `${kind} ${phase}` }), phase);
-    const line = (title, kind, list) => make("div", { class: "line", role: "group", "aria-label": title }, make("span", {}, title), ...PHASES.map((phase) => tick(kind, phase, list.includes(phase))));
+    const line = (title, kind, list) => make("div", { class: "line", role: "group", "aria-label": title }, make("span", {}, title), ...this.phases.map((phase) => tick(kind, phase, list.includes(phase))));
     return make("fieldset", {}, make("legend", {}, "Wiring faults"), line("voltage missing", "missing", missing), line("CT reversed", "reversed", reversed),
       make("label", { class: "text" }, make("span", {}, "voltages swapped"), make("select", { "data-key": "swapped" }, ...options(["none", "L1-L2", "L2-L3", "L1-L3"], swapped.length ? [...swapped].sort().join("-") : "none"))),
       make("div", { class: "line" }, make("span", {}, "neutral"), make("label", { class: "switch" }, make("input", { type: "checkbox", checked: neutral === "lost", "data-key": "neutral" }), "lost")));
@@ -92,7 +96,7 @@ export class SupplyForm {
     const add = make("button", { type: "button", class: "quiet" }, "Add a load");
     add.addEventListener("click", () => this.replaceLoads([...(this.document.load ?? []), { phase: "all", current: 1, pf: 1 }]));
     const three = make("button", { type: "button", class: "quiet" }, "One load a phase");
-    three.addEventListener("click", () => this.replaceLoads(PHASES.map((phase) => ({ phase, current: 2.5, pf: 1 }))));
+    three.addEventListener("click", () => this.replaceLoads(this.phases.map((phase) => ({ phase, current: 2.5, pf: 1 }))));
     const heads = ["phase", "how much", "", "PF or angle", "", "direction", "profile", "harmonics", ""].map((text) => make("th", { scope: "col" }, text));
     const table = make("table", { class: "loads" }, make("caption", { class: "unseen" }, "Loads"), make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
     return make("fieldset", { class: "whole" }, make("legend", {}, "Loads"), make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Loads" }, table), make("div", { class: "row" }, add, three));
@@ -105,13 +109,13 @@ export class SupplyForm {
     const remove = make("button", { type: "button", class: "quiet", "aria-label": `Remove load ${k + 1}` }, "✕");
     remove.addEventListener("click", () => this.replaceLoads(this.document.load.filter((_, n) => n !== k)));
     const cells = [
-      make("select", at("phase"), ...options(["all", ...PHASES], load.phase ?? "all")),
+      make("select", at("phase"), ...options(["all", ...this.phases], load.phase ?? "all")),
       make("input", { type: "number", step: "any", min: 0, value: power ? load.power : load.current, ...at("amount") }),
       make("select", at("unit"), ...options(["A sec.", "W"], power ? "W" : "A sec.")),
       make("input", { type: "number", step: "any", value: angle ? load.angle ?? 0 : load.pf, ...at("factor") }),
       make("select", at("kind"), ...options(["PF", "°"], angle ? "°" : "PF")),
       make("select", at("direction"), ...options(["import", "export"], load.direction ?? "import")),
-      make("select", at("profile"), ...options(profile === "own" ? ["own", ...PROFILES] : PROFILES, profile)),
+      make("select", at("profile"), ...options(profile === "own" ? ["own", ...this.profiles] : this.profiles, profile)),
       make("input", { type: "text", value: harmonicsText(load.harmonics), placeholder: "3=10%@0", ...at("harmonics") }), remove];
     return make("tr", {}, ...cells.map((content) => make("td", {}, content)));
   }
@@ -175,7 +179,7 @@ export class SupplyForm {
   }
 
   async put(type, body, redraw = true) {
-    const answer = await fetch(`/api/meters/${this.address()}/supply`, { method: "PUT", headers: { "content-type": type }, body }).catch(() => null);
+    const answer = await fetch(`${this.url()}/supply`, { method: "PUT", headers: { "content-type": type }, body }).catch(() => null);
     this.error.textContent = answer === null ? "no server" : answer.ok ? "" : (await answer.text()).trim();
     if (!answer?.ok) return;
     const taken = await answer.json();

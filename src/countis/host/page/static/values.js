@@ -1,13 +1,5 @@
 // Tables of what is measured and counted, filled in place so that nothing jumps.
 
-const NOW = [["V", "V", 1, 1, "V"], ["U", "V", 1, 1, "U"], ["I", "A", 1, 2, "I"], ["P", "kW", 1000, 3, "P"], ["Q", "kvar", 1000, 3, "Q"],
-  ["S", "kVA", 1000, 3, "S"], ["PF", "", 1, 3, "PF"]];
-const PAIRS = ["12", "23", "31"];
-const ENERGIES = [["Ea+", "kWh"], ["Ea-", "kWh"], ["Er+", "kvarh"], ["Er-", "kvarh"], ["Er+ind", "kvarh"], ["Er-ind", "kvarh"],
-  ["Er+cap", "kvarh"], ["Er-cap", "kvarh"], ["Eap", "kVAh"]];
-const PARTIALS = ["par.Ea+", "par.Ea-"];
-const OTHERS = ["par.Er+", "par.Er-", "par.Eap"];
-
 const number = (value, digits) => (value === null || value === undefined ? "----" : value.toFixed(digits).replace("-", "−"));
 
 function cell(tag, text, attributes = {}) {
@@ -49,21 +41,25 @@ class Table {
 }
 
 export class Values {
-  constructor(now, energies, aboutNow, aboutEnergy) {
-    [this.aboutNow, this.aboutEnergy] = [aboutNow, aboutEnergy];
+  constructor(now, energies, aboutNow, aboutEnergy, vocabulary) {
+    [this.aboutNow, this.aboutEnergy, this.live] = [aboutNow, aboutEnergy, vocabulary.live];
+    const { tariffs, partials } = vocabulary;
     this.now = new Table(now, "Instantaneous values", ["", "L1", "L2", "L3", "Σ", ""]);
-    for (const [symbol, unit] of NOW) {
-      const ends = symbol === "U" ? PAIRS : ["1", "2", "3"];
-      this.now.row(symbol === "U" ? "U12 U23 U31" : symbol, unit, [...ends.map((end) => symbol + end), symbol]);
+    for (const { symbol, ends, unit } of this.live) {
+      const all = ends.map((end) => symbol + end);
+      this.now.row(ends[0].length > 1 ? all.join(" ") : symbol, unit, [...all, symbol]);
     }
     this.now.row("IN", "A", ["", "", "", "IN"]);
-    this.energies = new Table(energies, "Energies, in total and by tariff", ["", "total", "T1", "T2", "T3", "T4", ""]);
-    for (const [kind, unit] of ENERGIES) this.energies.row(kind, unit, [kind, ...[1, 2, 3, 4].map((t) => `${kind}.T${t}`)]);
+    this.energies = new Table(energies, "Energies, in total and by tariff", ["", "total", ...tariffs, ""]);
+    const units = new Map(vocabulary.energies.map(({ symbol, unit }) => [symbol, unit]));
+    const row = (kind) => [kind, ...tariffs.map((tariff) => `${kind}.${tariff}`)];
+    for (const [kind, unit] of units) this.energies.row(kind, unit, row(kind));
     this.partials = new Map();
-    for (const kind of PARTIALS) this.partial(kind, [kind, ...[1, 2, 3, 4].map((t) => `${kind}.T${t}`)], "kWh");
-    for (const [k, kind] of OTHERS.entries()) this.partial(kind, [kind, "", "", "", ""], k < 2 ? "kvarh" : "kVAh");
-    this.energies.row("balance Ea", "kWh", ["net.Ea", "", "", "", ""]);
-    this.energies.row("balance Er", "kvarh", ["net.Er", "", "", "", ""]);
+    for (const kind of [...units.keys()].map((symbol) => `par.${symbol}`).filter((symbol) => partials.includes(symbol))) {
+      this.partial(kind, row(kind).map((symbol) => (partials.includes(symbol) ? symbol : "")), units.get(kind.slice(4)));
+    }
+    this.energies.row("balance Ea", "kWh", ["net.Ea", ...tariffs.map(() => "")]);
+    this.energies.row("balance Er", "kvarh", ["net.Er", ...tariffs.map(() => "")]);
     this.columns = [...energies.querySelectorAll("thead th")];
   }
 
@@ -74,8 +70,8 @@ export class Values {
 
   show(state) {
     const { values } = state;
-    for (const [symbol, , scale, digits] of NOW) {
-      for (const end of symbol === "U" ? [...PAIRS, ""] : ["1", "2", "3", ""]) {
+    for (const { symbol, ends, scale, digits } of this.live) {
+      for (const end of [...ends, ""]) {
         const value = values[symbol + end];
         this.now.set(symbol + end, number(value === null ? null : value / scale, digits));
       }
