@@ -82,10 +82,10 @@ def one_request(folder: Path) -> str:
 @pytest.mark.parametrize(("words", "code", "worked"), [
     (("read", NOWHERE, "5", "V1"), 2, "countis.site.line"),
     (("read", NOWHERE, "300"), 2, "countis.words.settings"),
-    (("map",), 0, "countis.modbus.tables"),
+    (("map",), 0, "countis.modbus.table"),
     (("replay", "TRACE", NOWHERE), 2, "countis.site.replay"),
     (("replay", "not-there.txt", NOWHERE), 2, "countis.site.replay"),
-    (("faults", "5", "late", "--url", "http://127.0.0.1:1"), 2, "urllib.request"),
+    (("faults", "5", "late", "--url", "http://127.0.0.1:1"), 2, "countis.host.terminal.client"),
 ])  # fmt: skip
 def test_what_asks_from_afar_loads_no_meter(
     words: tuple[str, ...], code: int, worked: str, tmp_path: Path

@@ -29,7 +29,8 @@ from textual.widgets import Static
 
 from countis.host.page.meter_view import lcd as said
 from countis.host.terminal import values as bench
-from countis.host.terminal.app import Server, Terminal, run
+from countis.host.terminal.app import Terminal, run
+from countis.host.terminal.client import Server
 from countis.host.terminal.lcd import _COLOURS, LARGE, SMALL, Glass, character, lit
 from countis.meter.panel.frame import DISPLAY_TEST, GLYPHS, MINUS, OWN, SIGNS, UNITS, ZONES, LcdFrame
 from countis.words.errors import BusError
@@ -174,9 +175,9 @@ def at_server(running: Running, address: int = 5) -> dict[str, Any]:
     return content
 
 
-def play(at: Server, scenario: Scenario, size: tuple[int, int] = (80, 24), address: int = 5) -> None:
+def play(at: Server, scenario: Scenario, size: tuple[int, int] = (80, 24), name: str = "E44") -> None:
     async def go() -> None:
-        async with Terminal(at, address).run_test(size=size) as pilot:
+        async with Terminal(at, name, 5).run_test(size=size) as pilot:
             await scenario(pilot)
 
     asyncio.run(go())
@@ -418,7 +419,7 @@ def test_a_wrong_address_is_one_line(at: str, what: str, other: str) -> None:
 
 def test_a_meter_that_is_not_there_and_a_terminal_that_is_none(meter: Running) -> None:
     with pytest.raises(BusError, match=r"no meter at address 77 \(allowed: 5\)"):
-        run(url(meter), 77, None)
+        run(url(meter), "77", None)
     done = command("panel", url(meter), stdin=subprocess.DEVNULL)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "countis: panel: no terminal here (allowed: a terminal of 80 columns and 24 lines or more)\n"

@@ -16,9 +16,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="of its page; default %(default)s",
     )
-    parser.add_argument(
-        "--address", type=int, metavar="N", help="which meter of that page; default: the first"
-    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--address", type=int, metavar="N", help="which meter of that page; default: the first")
+    which.add_argument("--meter", metavar="NAME", help="which meter of that page, by its name")
     options.add_token(parser, "what the page asks for, where it does")
 
 
@@ -26,4 +26,5 @@ def call(args: argparse.Namespace) -> int:
     """Show the panel until it is left."""
     from countis.host.terminal.app import run
 
-    return run(args.url, args.address, args.token)
+    wanted = args.meter if args.address is None else str(args.address)
+    return run(args.url, wanted, args.token)

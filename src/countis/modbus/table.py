@@ -6,15 +6,13 @@ given one: the slave, the master's planner, `countis map`, the monitor.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, Flag, auto
 from fractions import Fraction
 from functools import cached_property
 from typing import Final, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 Codes = tuple[tuple[int, int], ...]  # (value, code on the wire)
 
@@ -177,31 +175,29 @@ class Table:
     rows: tuple[Row, ...]
 
     @cached_property
-    def places(self) -> NDArray[np.int32]:
+    def places(self) -> array[int]:
         """Place of each address, −1 where there is none."""
-        place = np.full(1 << 16, -1, np.int32)
+        places = array("i", [-1]) * (1 << 16)
+        runs = [(row.address, row.words) for row in self.rows]
+        runs += [(block.start + block.words, block.words * (block.repeat - 1)) for block in self.blocks]
         at = 0
-        for row in self.rows:
-            place[row.address : row.address + row.words] = np.arange(at, at + row.words)
-            at += row.words
-        for block in self.blocks:
-            extra = block.words * (block.repeat - 1)
-            end = block.start + block.words
-            place[end : end + extra] = np.arange(at, at + extra)
-            at += extra
-        return place
+        for address, words in runs:
+            places[address : address + words] = array("i", range(at, at + words))
+            at += words
+        return places
 
     @cached_property
     def words(self) -> int:
         """How many words the whole image has."""
-        return int(self.places.max()) + 1
+        return max(self.places) + 1
 
     @cached_property
-    def _block_of(self) -> NDArray[np.int16]:
-        numbers = np.full(self.words, -1, np.int16)
+    def _block_of(self) -> array[int]:
+        numbers = array("i", [-1]) * self.words
         for number, block in enumerate(self.blocks):
-            inside = self.places[block.start : block.start + block.words * block.repeat]
-            numbers[inside[inside >= 0]] = number
+            for place in self.places[block.start : block.start + block.words * block.repeat]:
+                if place >= 0:
+                    numbers[place] = number
         return numbers
 
     @cached_property
@@ -225,11 +221,11 @@ class Table:
         places, last = self.places, address + count - 1
         if last > 0xFFFF or places[address] < 0 or places[last] - places[address] != count - 1:
             return None
-        return int(places[address])
+        return places[address]
 
     def blocks_at(self, place: int, count: int) -> list[Block]:
         """Return the blocks that `count` words from a place of the image on touch."""
-        return [self.blocks[n] for n in dict.fromkeys(self._block_of[place : place + count].tolist())]
+        return [self.blocks[n] for n in dict.fromkeys(self._block_of[place : place + count])]
 
     def block_of(self, address: int) -> Block:
         """Return the block that a word lies in."""

@@ -13,10 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 from rich.text import Text
 from textual import events
@@ -28,11 +25,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from countis.host.terminal import values as bench
+from countis.host.terminal.client import PATIENCE, Server, chosen, reason_of, server
 from countis.host.terminal.lcd import LARGE, SMALL, Lcd
 from countis.meter.panel.keys import Key
-from countis.words.errors import BadReply, BusError
+from countis.words.errors import BusError
 
-_PATIENCE: Final = 3.0  # s for an answer
 _AGAIN: Final = 0.5  # s between tries to connect
 _PAUSE: Final = 0.02  # s between two gestures
 _GESTURES_WAITING: Final = 10  # that wait; what a keyboard repeats beyond is left out
@@ -48,62 +45,6 @@ GESTURES: Final = {
 }  # fmt: skip
 _HELP: Final = (("s u e", "press"), ("S U E", "hold 3 s"), ("b B", "UP+ENTER press, hold"), ("t", "test"), ("PgDn", "more"),
                 ("q", "quit"))  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """The page's server of a `countis run`."""
-
-    url: str
-    token: str | None
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What each request carries."""
-        return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
-
-    def live(self, address: int) -> str:
-        """Return where a meter is shown live."""
-        return f"ws{self.url.removeprefix('http')}/api/meters/{address}/live"
-
-    def addresses(self) -> list[int]:
-        """Ask for the addresses of its meters; BusError where there is no answer, or another."""
-        try:
-            status, body = self._get("/api/meters")
-            if status != 401:
-                meters = json.loads(body) if status == 200 else None
-                return [int(meter["address"]) for meter in meters]  # type: ignore[union-attr]
-        except (HTTPException, json.JSONDecodeError, TypeError, KeyError, RecursionError):
-            raise BadReply(self.url, "no countis answers there", "where a countis run shows its page") from None
-        except (OSError, ValueError) as error:
-            raise BusError(self.url, str(_reason(error)), "where a countis run shows its page") from None
-        raise BusError(self.url, "token missing or wrong", "--token T, as countis run has it")
-
-    def _get(self, path: str) -> tuple[int, bytes]:
-        """Return status and body; no proxy is asked and no redirection followed, so that the token goes nowhere else."""
-        parts = urlsplit(self.url)
-        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        line = kind(parts.hostname or "", parts.port, timeout=_PATIENCE)
-        with contextlib.closing(line):
-            line.request("GET", parts.path + path, headers=self.headers)
-            answer = line.getresponse()
-            return answer.status, answer.read(1 << 20)
-
-
-def _reason(error: Exception) -> str:
-    return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
-
-
-def server(url: str, token: str | None) -> Server:
-    """Return the server of an URL; BusError where that is none."""
-    try:
-        parts = urlsplit(url)
-        fine = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not set(url) & set("?#@ ")
-    except ValueError:
-        fine = False
-    if not fine:
-        raise BusError(f"{url!r}", "no address of a page", "http://HOST:PORT")
-    return Server(url.rstrip("/"), token)
 
 
 class KeyButton(Static):
@@ -133,7 +74,7 @@ class KeyButton(Static):
 
 
 class Terminal(App[None]):
-    """One meter on the screen; `address` is the one that is known, which keys may change."""
+    """One meter on the screen; `name` of the one that is shown, which stays while keys change its address."""
 
     ENABLE_COMMAND_PALETTE = False
     CSS = """
@@ -156,9 +97,9 @@ class Terminal(App[None]):
         Binding("q,ctrl+c", "quit", priority=True),
     ]
 
-    def __init__(self, server: Server, address: int) -> None:
+    def __init__(self, server: Server, name: str, address: int) -> None:
         super().__init__()
-        self.server, self.address = server, address
+        self.server, self.meter, self.address = server, name, address
         self.lcd, self.state = Lcd(), dict[str, Any]()
         self.buttons = {key: KeyButton(key, hint) for key, hint in ((Key.SET, "s"), (Key.UP, "u ↑"), (Key.ENTER, "e ↵"))}
         self.about, self.values = Static(id="about"), Static(id="values")
@@ -210,10 +151,10 @@ class Terminal(App[None]):
     async def _listen(self) -> str:
         """Show what comes until the line breaks; return why it did."""
         try:
-            self.address = self._known(await asyncio.to_thread(self.server.addresses))
+            self.meter = self._known(await asyncio.to_thread(self.server.meters))
             async with connect(
-                self.server.live(self.address), additional_headers=self.server.headers, proxy=None, compression=None,
-                open_timeout=_PATIENCE,
+                self.server.live(self.meter), additional_headers=self.server.headers, proxy=None, compression=None,
+                open_timeout=PATIENCE,
             ) as self._line:  # fmt: skip
                 self.news = f"connected again at {time.strftime('%H:%M:%S')}" if self.trouble else ""
                 self.trouble = ""
@@ -225,13 +166,11 @@ class Terminal(App[None]):
         except InvalidStatus as error:
             return error.response.body.decode("utf-8", "replace").strip()
         except (OSError, WebSocketException, ValueError, KeyError, TypeError) as error:
-            return _reason(error)
+            return reason_of(error)
 
-    def _known(self, addresses: list[int]) -> int:
-        """Return the address that is known if it is still there, else that of the only meter."""
-        if self.address in addresses:
-            return self.address
-        return chosen(self.server, addresses, None if len(addresses) == 1 else self.address)
+    def _known(self, meters: dict[str, int]) -> str:
+        """Return the meter that is known if it is still there, else the only one."""
+        return self.meter if self.meter in meters else chosen(self.server, meters, None if len(meters) == 1 else self.meter)
 
     def _take(self, message: Mapping[str, Any]) -> None:
         """Take one message; of other kinds than these there may be more one day."""
@@ -342,18 +281,15 @@ class Terminal(App[None]):
         return Text("; ".join(wrong), bench.WARN) if wrong else Text("" if self.trouble else self.news, bench.GOOD)
 
 
-def chosen(server: Server, addresses: list[int], wanted: int | None) -> int:
-    """Return the address of the meter that is wanted, or of the first; BusError where it is not there."""
-    there = ", ".join(map(str, addresses)) or "none"
-    if not addresses or (wanted is not None and wanted not in addresses):
-        raise BusError(server.url, f"no meter at address {wanted}", str(there))
-    return addresses[0] if wanted is None else wanted
+def run(url: str, wanted: str | None, token: str | None) -> int:
+    """Show a meter until it is quit; BusError where there is none, or no terminal to show it on.
 
-
-def run(url: str, address: int | None, token: str | None) -> int:
-    """Show a meter until it is quit; BusError where there is none, or no terminal to show it on."""
+    wanted: its name, or its address where no other has that; None is the first.
+    """
     at = server(url, token)
-    terminal = Terminal(at, chosen(at, at.addresses(), address))
+    meters = at.meters()
+    name = chosen(at, meters, wanted)
+    terminal = Terminal(at, name, meters[name])
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise BusError("panel", "no terminal here", "a terminal of 80 columns and 24 lines or more")
     terminal.run()
