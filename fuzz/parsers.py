@@ -34,13 +34,13 @@ import numpy as np
 from countis import E44, Measurement, Meter
 from countis.host.page.viewers import Viewers
 from countis.host.running.events import event_rows
-from countis.meter.memory.image import PAGE, VERSION, Page, page_write, read, stale_fragments
+from countis.meter.memory.image import PAGE, VERSION, MemoryPage, page_write, read, stale_fragments
 from countis.modbus import pdu
 from countis.modbus.line.faults import fault_row, read_fault
 from countis.modbus.said import trace
 from countis.modbus.said.frames import Form
 from countis.site.line import check_rtu_reply
-from countis.site.replay import Exchange, exchanges, lines, replay
+from countis.site.replay import RecordedExchange, exchanges, lines, replay
 from countis.site.site_file import read_site
 from countis.supply.recorded.comtrade_file import read_comtrade
 from countis.supply.recorded.formats import RAW_FORMATS, Recorded, read_csv, read_raw, read_wav
@@ -200,7 +200,7 @@ def _trace(data: bytes) -> None:
 class _Others:
     """The other end of a line, which answers with the replies of a trace to other requests than they were to."""
 
-    def __init__(self, recorded: Sequence[Exchange]) -> None:
+    def __init__(self, recorded: Sequence[RecordedExchange]) -> None:
         self._replies = [one.reply for one in (*recorded[2:], *recorded[:2])]
 
     def exchange(self, unit: int, request: bytes) -> bytes:
@@ -212,12 +212,12 @@ class _Others:
 
 def _memory(data: bytes) -> None:
     held, row = read(data), read(data).row.tobytes()
-    for page_number, kind in enumerate(Page):  # what was read is that of a copy whose CRC is right, else it is told as lost
+    for page_number, kind in enumerate(MemoryPage):  # what was read is that of a copy whose CRC is right, else it is told as lost
         copies = [data[at : at + PAGE] for at in range(2 * PAGE * page_number, 2 * PAGE * (page_number + 1), PAGE)]
         whole = [copy for copy in copies if crc32(copy[:-4]) == int.from_bytes(copy[-4:], "little")]
         rows = [copy[valid.HEAD :][: int.from_bytes(copy[valid.HEAD - 4 : valid.HEAD], "little")] for copy in whole]
         assert kind in held.lost or whole, f"{kind.name} of a damaged copy"
-        assert kind in held.lost or kind is not Page.HOT or any(map(row.startswith, rows)), "another row"
+        assert kind in held.lost or kind is not MemoryPage.HOT or any(map(row.startswith, rows)), "another row"
     meter = Meter.load(data)
     try:
         writes = [write for _, write in stale_fragments(data)] if meter.store.version == VERSION else []
@@ -239,7 +239,7 @@ def _pages(data: bytes) -> None:
     """A memory whose settings, integer row and records are the parts of a case, with CRCs that are right."""
     stored, hot, ring = (*data.split(valid.CUT), b"", b"", b"")[:3]
     whole = bytearray(_fresh())
-    for kind, payload in ((Page.SETTINGS, stored), (Page.HOT, hot)):
+    for kind, payload in ((MemoryPage.SETTINGS, stored), (MemoryPage.HOT, hot)):
         offset, written = page_write(kind, 1001, payload[: valid.PAYLOAD])
         whole[offset : offset + PAGE] = written
     for number in range(min(len(ring), 1600) // 16):

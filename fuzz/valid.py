@@ -11,7 +11,7 @@ import numpy as np
 from countis import E44, Measurement, Meter, SetSetting
 from countis.meter.memory.image import PAGE
 from countis.modbus import pdu, rtu
-from countis.modbus.line.faults import Kind
+from countis.modbus.line.faults import FaultKind
 from countis.modbus.said import trace
 from countis.modbus.said.frames import Direction, Form, LineFrame, Port
 from countis.supply import three_phase
@@ -56,7 +56,7 @@ def sites() -> list[bytes]:
 
 def faults() -> list[bytes]:
     """Lists of faults on purpose."""
-    return [json.dumps([{"kind": kind.value, "for": 5, "share": 0.5}]).encode() for kind in Kind]
+    return [json.dumps([{"kind": kind.value, "for": 5, "share": 0.5}]).encode() for kind in FaultKind]
 
 
 def comtrades() -> list[bytes]:

@@ -22,7 +22,7 @@ from countis.host.running.hub import MeterPort
 from countis.host.running.publish import Publisher
 from countis.meter.energy.registers import Layout
 from countis.meter.memory.event_log import CAPACITY, Entry
-from countis.meter.memory.image import LOG_OFFSET, PAGE, Page
+from countis.meter.memory.image import LOG_OFFSET, PAGE, MemoryPage
 from countis.modbus import pdu
 from countis.supply import three_phase
 from countis.words.commands import Origin, SetCalibration, SetTariffInput
@@ -227,11 +227,11 @@ def test_a_start_that_fails_changes_nothing_and_loses_no_time(tmp_path: Path) ->
     assert Meter.load(path.read_bytes()).clock - was > 35_000
 
 
-@pytest.mark.parametrize("page", Page)
-def test_a_meter_that_lost_a_page_starts_with_its_usual_flags_and_its_file_stays(page: Page, tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", MemoryPage)
+def test_a_meter_that_lost_a_page_starts_with_its_usual_flags_and_its_file_stays(page: MemoryPage, tmp_path: Path) -> None:
     path, image = damaged(tmp_path, *((page * 2 + copy) * PAGE + 100 for copy in (0, 1)))
     with countis_run(tmp_path, "--serial", "none", "--ct", "50/5") as running, Bus.open(running.target) as bus:
-        assert (bus[5].read("Ea+")["Ea+"] is None) is (page is Page.HOT)
+        assert (bus[5].read("Ea+")["Ea+"] is None) is (page is MemoryPage.HOT)
     assert path.read_bytes() == image
 
 

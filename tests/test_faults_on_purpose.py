@@ -8,7 +8,7 @@ import pytest
 
 from countis.modbus import rtu
 from countis.modbus.line.answer import Answer
-from countis.modbus.line.faults import FOREVER, Fault, Faults, Kind, fault_row, read_fault
+from countis.modbus.line.faults import FOREVER, Fault, FaultKind, Faults, fault_row, read_fault
 from countis.words.clock import SECOND
 from countis.words.errors import SettingError
 
@@ -71,8 +71,8 @@ def test_a_fault_holds_for_its_time() -> None:
     faults = Faults([read_fault({"kind": "no_reply", "at": 10, "for": 5})])
     held = [second for second in range(20) if not faults.answer(second * SECOND, 5, REPLY, serial=True).data]
     assert held == [10, 11, 12, 13, 14]
-    assert faults.on(Kind.NO_REPLY, 12 * SECOND) is not None
-    assert faults.on(Kind.NO_REPLY, 15 * SECOND) is None
+    assert faults.on(FaultKind.NO_REPLY, 12 * SECOND) is not None
+    assert faults.on(FaultKind.NO_REPLY, 15 * SECOND) is None
 
 
 def test_a_share_of_the_replies_is_seeded() -> None:
@@ -85,7 +85,7 @@ def test_a_share_of_the_replies_is_seeded() -> None:
 
 
 def test_several_faults_hold_together() -> None:
-    faults = Faults([Fault(Kind.LATE, amount=10.0), Fault(Kind.BUSY), Fault(Kind.ADDRESS)])
+    faults = Faults([Fault(FaultKind.LATE, amount=10.0), Fault(FaultKind.BUSY), Fault(FaultKind.ADDRESS)])
     assert faults.answer(0, 247, REPLY, serial=True) == Answer(10_000_000, rtu.frame(1, b"\x83\x06"))
 
 

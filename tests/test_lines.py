@@ -371,13 +371,13 @@ def full() -> Meter:
 
 
 @pytest.fixture(scope="module")
-def singly(full: Meter) -> dict[str, plan.Value]:
+def singly(full: Meter) -> dict[str, plan.Reading]:
     """Each symbol read by requests of its own."""
     remote = Bus.loopback(full)[UNIT]
     return {symbol: remote.read(symbol)[symbol] for symbol in PLAN.sources}
 
 
-def test_what_is_read_is_what_the_meter_holds(full: Meter, singly: dict[str, plan.Value]) -> None:
+def test_what_is_read_is_what_the_meter_holds(full: Meter, singly: dict[str, plan.Reading]) -> None:
     for symbol, found in singly.items():
         if symbol not in QUANTITIES and symbol not in SETTINGS:
             continue
@@ -393,7 +393,7 @@ def test_what_is_read_is_what_the_meter_holds(full: Meter, singly: dict[str, pla
     assert {s: v for s, v in singly.items() if s.startswith("id.")} == {**identity(full.state), **wide}
 
 
-def test_a_load_curve_that_was_not_fetched_is_not_available(singly: dict[str, plan.Value]) -> None:
+def test_a_load_curve_that_was_not_fetched_is_not_available(singly: dict[str, plan.Reading]) -> None:
     assert singly["curve.count"] == 0
     assert [singly[s] for s in ("curve.time", "curve.incomplete", "curve.mean")] == [None, None, None]
 
@@ -403,7 +403,7 @@ READABLE = {b.start + k for b in BLOCKS if b.locked & Functions.READ for k in ra
 
 @settings(max_examples=60)
 @given(st.sets(st.sampled_from(sorted(PLAN.sources)), min_size=1, max_size=60))
-def test_a_plan_reads_what_single_reads_do(full: Meter, singly: dict[str, plan.Value], symbols: set[str]) -> None:
+def test_a_plan_reads_what_single_reads_do(full: Meter, singly: dict[str, plan.Reading], symbols: set[str]) -> None:
     rows = {row for symbol in symbols for row in PLAN.sources[symbol]}
     spans = PLAN.requests(rows)
     touched = [{start + k for k in range(count)} for start, count in spans]

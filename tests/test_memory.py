@@ -25,7 +25,7 @@ from countis import (
 )
 from countis.meter.energy.load_curve import CAPACITY
 from countis.meter.energy.registers import Layout
-from countis.meter.memory.image import IMAGE_SIZE, LOG_OFFSET, PAGE, RING_OFFSET, VERSION, Page, hot_write
+from countis.meter.memory.image import IMAGE_SIZE, LOG_OFFSET, PAGE, RING_OFFSET, VERSION, MemoryPage, hot_write
 from countis.modbus import pdu
 from countis.supply import three_phase
 from countis.words.errors import MemoryImageError
@@ -112,9 +112,9 @@ def test_a_torn_page_leaves_the_other_copy() -> None:
         disk[offset : offset + len(data)] = data
 
 
-@pytest.mark.parametrize("page", Page)
+@pytest.mark.parametrize("page", MemoryPage)
 @pytest.mark.parametrize("byte", [0, 4, 8, 20, 100, PAGE - 1])
-def test_one_damaged_copy_does_no_harm(page: Page, byte: int) -> None:
+def test_one_damaged_copy_does_no_harm(page: MemoryPage, byte: int) -> None:
     meter = lived()
     image = bytearray(meter.save())
     image[page * 2 * PAGE + byte] ^= 0x40
@@ -141,7 +141,7 @@ def test_settings_that_were_in_force_are_lost_and_not_those_before_them() -> Non
     assert [one.state.malfunction for one in copies].count(True) == 1
 
 
-def damaged(*pages: Page) -> Meter:
+def damaged(*pages: MemoryPage) -> Meter:
     """A meter that lived, of whose memory both copies of pages are damaged."""
     image = bytearray(lived().save())
     for page in pages:
@@ -151,7 +151,7 @@ def damaged(*pages: Page) -> Meter:
 
 
 def test_counters_that_are_lost_read_as_not_available() -> None:
-    meter = damaged(Page.HOT)
+    meter = damaged(MemoryPage.HOT)
     meter.feed(three_phase(230, 1.0), seconds=3)
     assert meter.state.malfunction
     assert meter["Ea+"] is meter["par.Ea+"] is meter["demand.P"] is meter["roll.Ea+"] is None
@@ -168,7 +168,7 @@ def test_counters_that_are_lost_read_as_not_available() -> None:
 
 
 def test_settings_that_are_lost_read_as_not_available_and_the_counters_stay() -> None:
-    meter, before = damaged(Page.SETTINGS), lived()
+    meter, before = damaged(MemoryPage.SETTINGS), lived()
     meter.feed(three_phase(230, 1.0), seconds=3)
     assert meter.state.malfunction
     assert meter.model is E43
@@ -179,8 +179,8 @@ def test_settings_that_are_lost_read_as_not_available_and_the_counters_stay() ->
     assert meter.pdu(pdu.read_request(57346, 1))[2:] == b"\xff" * 2
 
 
-@pytest.mark.parametrize("page", Page)
-def test_a_meter_that_lost_a_page_neither_counts_nor_writes_nor_takes_commands(page: Page) -> None:
+@pytest.mark.parametrize("page", MemoryPage)
+def test_a_meter_that_lost_a_page_neither_counts_nor_writes_nor_takes_commands(page: MemoryPage) -> None:
     meter = damaged(page)
     before = meter.state.row.copy()
     meter.count(Measurement.of(meter.model, seconds=7.0, v=[230.0] * 3, i=[1.0] * 3, p=[200.0] * 3, q=[10.0] * 3))
@@ -194,7 +194,7 @@ def test_a_meter_that_lost_a_page_neither_counts_nor_writes_nor_takes_commands(p
 
 def test_a_memory_without_a_whole_page_is_refused() -> None:
     with pytest.raises(MemoryImageError, match="no page of it is whole"):
-        damaged(*Page)
+        damaged(*MemoryPage)
 
 
 def test_a_newer_version_is_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from countis.modbus import pdu, rtu
-from countis.modbus.line.cable import UNIT_LOAD, Cable, Disturbance, Line
+from countis.modbus.line.cable import UNIT_LOAD, Cable, Disturbance, LineModel
 from countis.modbus.line.chance import chance
 from countis.words.errors import SettingError
 
@@ -23,7 +23,7 @@ MINIMUM = {
 }  # fmt: skip
 
 
-def exchange(line: Line, count: int) -> int:
+def exchange(line: LineModel, count: int) -> int:
     """Let a master read and a slave answer as soon as each may; return when the next request may begin, in ns."""
     request = rtu.frame(5, pdu.read_request(50514, count))
     heard = line.hear(1, -1, line.talk(0, request, 0))
@@ -43,7 +43,7 @@ def exchange(line: Line, count: int) -> int:
 def test_minimum_times_are_those_of_the_table(baud: int, count: int, bits: int) -> None:
     printed = MINIMUM[baud, count][bits - 10]
     steps = 0.05 if printed < 100 else 0.5  # as printed
-    assert abs(exchange(Line(baud, bits), count) / MS - printed) <= 0.01 * printed + steps
+    assert abs(exchange(LineModel(baud, bits), count) / MS - printed) <= 0.01 * printed + steps
 
 
 ROUNDS = [(32, 11, 9600, 9.5), (247, 11, 38400, 18.8), (247, 11, 1200, 589)]  # meters, bits, baud, s as printed
@@ -51,11 +51,11 @@ ROUNDS = [(32, 11, 9600, 9.5), (247, 11, 38400, 18.8), (247, 11, 1200, 589)]  # 
 
 @pytest.mark.parametrize(("meters", "bits", "baud", "printed"), ROUNDS)
 def test_a_round_over_many_meters_takes_what_the_table_says(meters: int, bits: int, baud: int, printed: float) -> None:
-    assert meters * exchange(Line(baud, bits), 120) / 1e9 == pytest.approx(printed, rel=0.01)
+    assert meters * exchange(LineModel(baud, bits), 120) / 1e9 == pytest.approx(printed, rel=0.01)
 
 
 def test_chunks_of_time_do_not_matter() -> None:
-    line = Line(9600, troubles=(Disturbance(noise=0.1, lost=0.1, doubled=0.1),), parity=True)
+    line = LineModel(9600, troubles=(Disturbance(noise=0.1, lost=0.1, doubled=0.1),), parity=True)
     over = line.talk(0, TEXT, 0)
     whole = line.hear(1, -1, over)
     pieces = [byte for start in range(-1, over, 7 * MS + 13) for byte in line.hear(1, start, min(over, start + 7 * MS + 13))]
@@ -65,7 +65,7 @@ def test_chunks_of_time_do_not_matter() -> None:
 
 def test_the_same_seed_spoils_the_same_and_another_does_not() -> None:
     def heard(seed: int) -> list[object]:
-        line = Line(9600, troubles=(Disturbance(noise=0.2),), seed=seed)
+        line = LineModel(9600, troubles=(Disturbance(noise=0.2),), seed=seed)
         return [byte.value for byte in line.hear(1, -1, line.talk(0, TEXT, 0))]
 
     assert heard(1) == heard(1) != heard(2)
@@ -76,25 +76,25 @@ def test_the_same_seed_spoils_the_same_and_another_does_not() -> None:
     (Disturbance(), 256, 256),
 ])  # fmt: skip
 def test_bytes_are_lost_and_doubled(trouble: Disturbance, low: int, high: int) -> None:
-    line = Line(9600, troubles=(trouble,))
+    line = LineModel(9600, troubles=(trouble,))
     assert low <= len(line.hear(1, -1, line.talk(0, TEXT, 0))) <= high
 
 
 def test_a_burst_of_noise_spoils_its_time_alone() -> None:
-    line = Line(9600, troubles=(Disturbance(start=50 * MS, end=100 * MS, noise=1.0),))
+    line = LineModel(9600, troubles=(Disturbance(start=50 * MS, end=100 * MS, noise=1.0),))
     heard = line.hear(1, -1, line.talk(0, TEXT, 0))
     for sent, byte in zip(TEXT, heard, strict=True):
         assert (byte.value != sent) == (50 * MS <= byte.at <= 100 * MS)
 
 
 def test_parity_finds_an_odd_number_of_wrong_bits() -> None:
-    line = Line(9600, 11, troubles=(Disturbance(noise=1.0),), parity=True)
+    line = LineModel(9600, 11, troubles=(Disturbance(noise=1.0),), parity=True)
     for sent, byte in zip(TEXT, line.hear(1, -1, line.talk(0, TEXT, 0)), strict=True):
         assert byte.spoilt == ((sent ^ byte.value).bit_count() % 2 == 1)
 
 
 def test_two_who_talk_at_once_spoil_what_overlaps() -> None:
-    line = Line(9600)
+    line = LineModel(9600)
     line.talk(1, b"\x55" * 10, 0)
     over = line.talk(2, b"\x33" * 10, 5 * MS)
     heard = line.hear(0, -1, over + ALL)
@@ -106,14 +106,14 @@ def test_two_who_talk_at_once_spoil_what_overlaps() -> None:
 
 def test_an_adapter_that_echoes_hears_itself_and_no_other_does() -> None:
     for echo in (True, False):
-        line = Line(9600, cable=Cable(echo=echo))
+        line = LineModel(9600, cable=Cable(echo=echo))
         over = line.talk(0, b"abc", 0)
         assert bytes(byte.value for byte in line.hear(0, -1, over)) == (b"abc" if echo else b"")
 
 
 @pytest.mark.parametrize("cable", [Cable(broken=frozenset({1})), Cable(swapped=frozenset({1}))])
 def test_who_is_cut_off_or_swapped_hears_and_says_nothing(cable: Cable) -> None:
-    line = Line(9600, cable=cable)
+    line = LineModel(9600, cable=cable)
     over = line.talk(0, b"abc", 0)
     assert line.hear(1, -1, over) == []
     assert len(line.hear(2, -1, over)) == 3
@@ -123,7 +123,7 @@ def test_who_is_cut_off_or_swapped_hears_and_says_nothing(cable: Cable) -> None:
 @pytest.mark.manual("8.2")
 def test_the_cable_spoils_bits_by_length_speed_and_load() -> None:
     def share(baud: int, **cable: object) -> float:
-        return Line(baud, cable=Cable(**cable)).error_share()  # type: ignore[arg-type]
+        return LineModel(baud, cable=Cable(**cable)).error_share()  # type: ignore[arg-type]
 
     assert share(115200, metres=1200) == 0.0
     assert share(9600, metres=100, terminated=False) == 0.0
@@ -131,12 +131,12 @@ def test_the_cable_spoils_bits_by_length_speed_and_load() -> None:
     assert share(9600, metres=1300) > 0.0
     assert share(9600, units=256 * UNIT_LOAD) == 0.0
     assert share(9600, units=264 * UNIT_LOAD) > 0.0
-    line = Line(115200, cable=Cable(metres=1200, terminated=False))
+    line = LineModel(115200, cable=Cable(metres=1200, terminated=False))
     assert bytes(byte.value for byte in line.hear(1, -1, line.talk(0, TEXT, 0))) != TEXT
 
 
 def test_what_is_over_can_be_forgotten() -> None:
-    line = Line(9600)
+    line = LineModel(9600)
     over = line.talk(0, b"abc", 0)
     line.forget(over)
     assert line.hear(1, -1, over) == []
@@ -144,7 +144,7 @@ def test_what_is_over_can_be_forgotten() -> None:
 
 def test_a_share_that_is_none_is_told() -> None:
     with pytest.raises(SettingError, match=r"lost: 1.5 is not possible \(allowed: 0..1\)"):
-        Line(9600, troubles=(Disturbance(lost=1.5),))
+        LineModel(9600, troubles=(Disturbance(lost=1.5),))
 
 
 def test_chance_is_even() -> None:

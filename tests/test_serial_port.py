@@ -16,7 +16,7 @@ from countis import E44, Meter, SetSetting
 from countis.host.running.feeder import Feeder
 from countis.host.running.hub import LineHub, MeterPort
 from countis.modbus import pdu, rtu
-from countis.modbus.line.cable import Cable, Line
+from countis.modbus.line.cable import Cable, LineModel
 from countis.modbus.line.faults import read_fault
 from countis.serve.serial_port import SerialPort
 from countis.serve.tcp_port import raise_file_limit
@@ -149,7 +149,7 @@ def test_a_broadcast_reaches_every_meter_and_none_answers(opened: Opened) -> Non
 
 
 def test_a_paced_line_takes_its_time(opened: Opened) -> None:
-    line = Line(1200)
+    line = LineModel(1200)
     end, _ = opened(desk(baud=1200), line=line)
     began = time.monotonic()
     assert asked(end, READ, len(REPLY)) == REPLY
@@ -159,12 +159,12 @@ def test_a_paced_line_takes_its_time(opened: Opened) -> None:
 
 
 def test_a_paced_line_echoes_where_its_adapter_does(opened: Opened) -> None:
-    end, _ = opened(desk(baud=115200), line=Line(115200, cable=Cable(echo=True)))
+    end, _ = opened(desk(baud=115200), line=LineModel(115200, cable=Cable(echo=True)))
     assert asked(end, READ, len(READ) + len(REPLY)) == READ + REPLY
 
 
 def test_a_paced_line_that_loses_everything_is_silent(opened: Opened) -> None:
-    end, _ = opened(desk(baud=115200), line=Line(115200, cable=Cable(broken=frozenset({1}))))
+    end, _ = opened(desk(baud=115200), line=LineModel(115200, cable=Cable(broken=frozenset({1}))))
     assert asked(end, READ, 1, 0.2) == b""
 
 

@@ -30,7 +30,7 @@ from countis.meter.energy.load_curve import CAPACITY
 from countis.meter.energy.registers import Layout
 from countis.meter.memory import event_log
 from countis.meter.memory import image as memory_module
-from countis.meter.memory.image import LOG_OFFSET, PAGE, RING_OFFSET, Page, Write, stale_fragments
+from countis.meter.memory.image import LOG_OFFSET, PAGE, RING_OFFSET, MemoryPage, Write, stale_fragments
 from countis.supply import three_phase
 from countis.words.commands import Command, SetCalibration
 from countis.words.errors import MemoryImageError
@@ -369,17 +369,17 @@ def test_a_copy_of_a_life_that_was_cut_is_not_made_whole_by_the_next() -> None:
 # the check itself must see what it is for
 
 
-def _no_crc(data: bytes, page: Page) -> tuple[int, bytes]:
+def _no_crc(data: bytes, page: MemoryPage) -> tuple[int, bytes]:
     _, _, _, sequence, length = memory_module._HEAD.unpack_from(data)
     return sequence, data[20 : 20 + length]
 
 
-def _always_even(page: Page, sequence: int, payload: bytes) -> Write:
+def _always_even(page: MemoryPage, sequence: int, payload: bytes) -> Write:
     offset, data = ORIGINAL(page, sequence, payload)
     return offset & ~PAGE, data
 
 
-def _oldest(data: bytes, page: Page) -> tuple[int, bytes]:
+def _oldest(data: bytes, page: MemoryPage) -> tuple[int, bytes]:
     copies = [memory_module._read_copy(data[at : at + PAGE], page) for at in (page * 2 * PAGE, (page * 2 + 1) * PAGE)]
     return min(copy for copy in copies if copy is not None)
 

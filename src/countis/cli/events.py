@@ -25,7 +25,7 @@ def call(args: argparse.Namespace) -> int:
     """Print the event log."""
     from countis.host.running.events import event_line, event_rows
     from countis.meter.energy.registers import Layout
-    from countis.meter.memory.image import Page, read
+    from countis.meter.memory.image import MemoryPage, read
 
     path = options.memory_folder(args) / "meter.fram"
     try:
@@ -34,7 +34,7 @@ def call(args: argparse.Namespace) -> int:
         raise MemoryImageError(path, str(error.strerror), "the memory of a meter") from None
     except MemoryImageError as error:
         raise error.inside(path) from None
-    if Page.HOT in contents.lost:
+    if MemoryPage.HOT in contents.lost:
         damage = "the hot page is damaged, which numbers the events"
         raise MemoryImageError(path, damage, "a memory that is whole")
     rows = event_rows(contents.log, int(contents.row[Layout.events]))

@@ -6,7 +6,7 @@ import argparse
 from typing import Any, Final
 
 from countis.cli import options
-from countis.modbus.line.faults import AMOUNTS, Kind
+from countis.modbus.line.faults import AMOUNTS, FaultKind
 
 _AMOUNTS: Final = tuple(dict.fromkeys(name for name, *_ in AMOUNTS.values()))
 
@@ -16,7 +16,7 @@ Rows = list[dict[str, Any]]  # faults, as the page has them
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `countis faults`."""
     parser.add_argument("meter", help="its name, or its slave address where no other has that")
-    parser.add_argument("kind", nargs="?", choices=[kind.value for kind in Kind], help="what goes wrong")
+    parser.add_argument("kind", nargs="?", choices=[kind.value for kind in FaultKind], help="what goes wrong")
     parser.add_argument(
         "--url", default=f"http://{options.PAGE}", metavar="URL", help="its page; default %(default)s"
     )

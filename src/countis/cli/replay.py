@@ -13,7 +13,7 @@ from countis.cli import options
 from countis.words.errors import TraceError
 
 if TYPE_CHECKING:
-    from countis.site.replay import Exchange, Verdict
+    from countis.site.replay import RecordedExchange, Verdict
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def call(args: argparse.Namespace) -> int:
     return 0 if count.total() == count[Verdict.EQUAL] else 1
 
 
-def _read_trace(file: str) -> list[Exchange]:
+def _read_trace(file: str) -> list[RecordedExchange]:
     """Return the exchanges of a trace; TraceError where it cannot be read, or has no request.
 
     Of one that was cut off, as by a crash, what is whole is taken, and standard error says what is not.

@@ -13,7 +13,7 @@ from countis.host.running.console import bus_greeting
 from countis.host.running.plan import Door, DoorKind, Endpoint, LinePlan, MeterPlan, Plan
 from countis.host.running.plant import Plant, run_plan
 from countis.host.running.sources import read_text
-from countis.modbus.line.cable import UNIT_LOAD, Cable, Disturbance, Line
+from countis.modbus.line.cable import UNIT_LOAD, Cable, Disturbance, LineModel
 from countis.serve.access import Access
 from countis.serve.answering import Speed
 from countis.site.line import parse_endpoint
@@ -99,11 +99,11 @@ def _doors(options: Options, line: SiteLine) -> Iterator[Door]:
         yield Door(DoorKind.TLS, options.access.tls_at, "--tls")
 
 
-def _modelled(line: SiteLine, speed: Speed) -> Line:
+def _modelled(line: SiteLine, speed: Speed) -> LineModel:
     """Return the model that paces a line."""
     cable = Cable(line.metres, line.terminated, 1.0 + len(line.meters) * UNIT_LOAD, line.echo)
     trouble = Disturbance(noise=line.noise, lost=line.lost, doubled=line.doubled)
-    return Line(line.baud, speed.bits, cable=cable, troubles=(trouble,), parity=line.parity != "N")
+    return LineModel(line.baud, speed.bits, cable=cable, troubles=(trouble,), parity=line.parity != "N")
 
 
 class Bus:

@@ -13,7 +13,7 @@ from typing import Final
 from countis.meter.panel.draw import REFRESH_NS, draw, phase
 from countis.meter.panel.frame import LcdFrame
 from countis.meter.panel.keys import Key
-from countis.meter.panel.machine import Event, Panel, Press, Release, Tick, step
+from countis.meter.panel.machine import KeyEvent, Panel, Press, Release, Tick, step
 from countis.meter.state import State
 from countis.words.commands import Apply, Origin
 
@@ -30,7 +30,7 @@ class Front:
         self._ahead = 0  # what key presses took, in ns
         self._drawn: tuple[object, LcdFrame] | None = None
 
-    def event(self, event: Event, now: int) -> None:
+    def event(self, event: KeyEvent, now: int) -> None:
         """Take an event at `now` in ns of line time; what it commands is applied."""
         self.panel, commands = step(self.panel, event, self._state, now)
         if commands:

@@ -21,7 +21,7 @@ from countis.meter.energy.pulse import Pulses
 from countis.meter.energy.registers import Layout
 from countis.meter.front import Front
 from countis.meter.memory import image
-from countis.meter.memory.image import Page, Write
+from countis.meter.memory.image import MemoryPage, Write
 from countis.meter.memory.store import Store
 from countis.meter.metrology.measurement import Measurement, Metrology, combine, supply_share
 from countis.meter.overload import Overload
@@ -197,7 +197,7 @@ class Meter:
         if state.powered and any(m.whole.any() for m in self._windows):
             state.live = combine(self._windows, state.model)
             state.window = state.live
-            state.scale_currents(state.ratio if Page.SETTINGS not in state.lost else np.nan)
+            state.scale_currents(state.ratio if MemoryPage.SETTINGS not in state.lost else np.nan)
             self._windows = []
             state.changes += 1
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from countis.meter.apply import refusal_of
 from countis.meter.energy.load_curve import LoadCurve
-from countis.meter.memory.image import Page
+from countis.meter.memory.image import MemoryPage
 from countis.meter.state import State
 from countis.modbus import diagnostics, pdu, rtu, words
 from countis.modbus.pdu import Code, Malformed, Request
@@ -173,7 +173,7 @@ class Slave:
             self._encoder.encode_fixed({**identity(state), **_numbers(state)}, self._image)
         ct = state.ct
         self._encoder.encode(state.live, state.row, ct, self._image)
-        if Page.HOT in state.lost:
+        if MemoryPage.HOT in state.lost:
             self._encoder.lose_counted(self._image)
         self._encode_curve()
         self._bytes = self._image.astype(">u2").tobytes()
@@ -211,7 +211,7 @@ class Slave:
 
 def _numbers(state: State) -> dict[str, Value]:
     """Return settings that are numbers; all ones, which is not available, where they are lost."""
-    lost = Page.SETTINGS in state.lost
+    lost = MemoryPage.SETTINGS in state.lost
     return {symbol: -1 if lost else value for symbol, value in state.settings.items() if isinstance(value, int)}
 
 

@@ -20,7 +20,7 @@ from countis.meter.energy.load_curve import LoadCurve, Record, RecordWritten
 from countis.meter.energy.registers import Layout
 from countis.meter.memory import event_log
 from countis.meter.memory.event_log import Entry, EventLog
-from countis.meter.memory.image import Page
+from countis.meter.memory.image import MemoryPage
 from countis.meter.metrology.measurement import CT_COLUMNS, missing_phases
 from countis.models import Firmware, Model
 from countis.words.clock import SECOND
@@ -56,7 +56,7 @@ class State:
         self.live = np.full(len(LIVE), np.nan)
         self.window: Floats = self.live  # live values of the newest window, secondary
         self.curve, self.log, self.journal = LoadCurve(), EventLog(), Journal()
-        self.lost: frozenset[Page] = frozenset()
+        self.lost: frozenset[MemoryPage] = frozenset()
         self.changes = self.setting_changes = 0
         self.now = 0  # meter time in ns, which Meter alone moves
         self.pace = 1.0  # meter time to line time, where samples are played faster
@@ -185,19 +185,19 @@ def exact_of(symbol: str, row: Ints) -> int:
 
 
 def value_of(
-    symbol: str, live: Floats, row: Ints, settings: Mapping[str, Value], lost: frozenset[Page]
+    symbol: str, live: Floats, row: Ints, settings: Mapping[str, Value], lost: frozenset[MemoryPage]
 ) -> float | int | str | None:
     """Return a quantity in SI units or a setting from the parts of a State; None = not available."""
     if symbol in LIVE_COLUMN:
         value = float(live[LIVE_COLUMN[symbol]])
         return None if math.isnan(value) else value
     if symbol in SETTINGS:
-        return settings[symbol] if Page.SETTINGS not in lost else None
+        return settings[symbol] if MemoryPage.SETTINGS not in lost else None
     quantity = QUANTITIES.get(symbol)
     if quantity is None:
         raise UnknownSymbol(symbol, [*QUANTITIES, *SETTINGS])
     exact = exact_of(symbol, row)
-    if Page.HOT in lost or (quantity.kind is QuantityKind.DEMAND and exact < 0):
+    if MemoryPage.HOT in lost or (quantity.kind is QuantityKind.DEMAND and exact < 0):
         return None
     if symbol == "demand.P":  # kept without the CT ratio, as the bus shows it
         return exact * (int(settings["ct_primary"]) / int(settings["ct_secondary"])) / quantity.per_si
@@ -212,7 +212,7 @@ class Snapshot:
     live: Floats
     row: Ints
     settings: Mapping[str, Value]
-    lost: frozenset[Page]
+    lost: frozenset[MemoryPage]
     powered: bool
     missing: tuple[str, ...]
     clock: int

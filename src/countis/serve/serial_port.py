@@ -19,7 +19,7 @@ import serial
 
 from countis.modbus import pdu, rtu
 from countis.modbus.line.answer import Answer
-from countis.modbus.line.cable import Line
+from countis.modbus.line.cable import LineModel
 from countis.serve.answering import Answering
 from countis.words.errors import BusError
 
@@ -34,7 +34,7 @@ _MASTER, _METERS = 0, 1  # stations of the modelled line
 class SerialPort:
     """One line. path: `pty` or a device. keep_silence: 3.5 characters before a reply. line: the model that paces a pty."""
 
-    def __init__(self, answering: Answering, path: str, *, keep_silence: bool = False, line: Line | None = None) -> None:
+    def __init__(self, answering: Answering, path: str, *, keep_silence: bool = False, line: LineModel | None = None) -> None:
         self._answering, self._path, self._line = answering, path, line
         self.keep_silence = keep_silence or path != "pty" or line is not None
         self._stop = threading.Event()
@@ -186,7 +186,7 @@ class SerialPort:
             pass  # the last moment is spent looking at the clock, since waiting is not so exact
         return bytes(byte.value for byte in heard if not byte.spoilt)
 
-    def _queue_on_line(self, line: Line, answer: Answer) -> None:
+    def _queue_on_line(self, line: LineModel, answer: Answer) -> None:
         """Let a reply go out over the modelled line: after silence, at its speed, as the master hears it."""
         start = max(time.monotonic_ns(), self._free) + line.silence_ns + answer.delay_ns
         end = self._free = line.talk(_METERS, answer.data, start)

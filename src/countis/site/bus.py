@@ -9,7 +9,7 @@ from countis.modbus import pdu
 from countis.modbus.table import Row
 from countis.models import E44, Model
 from countis.site.line import Line, Loopback, Responder, open_line
-from countis.site.plan import Value, plan_of, value
+from countis.site.plan import Reading, plan_of, value
 from countis.words.errors import BadReply, Refused, SettingError
 from countis.words.settings import setting
 
@@ -80,7 +80,7 @@ class RemoteMeter:
     def __init__(self, bus: Bus, address: int, model: Model = E44) -> None:
         self._bus, self.address, self._table = bus, address, model.family.table
 
-    def read(self, *symbols: str) -> dict[str, Value]:
+    def read(self, *symbols: str) -> dict[str, Reading]:
         """Read quantities, settings or identity by symbol, the everyday ones without any; None = not available."""
         plan = plan_of(self._table)
         chosen = plan.rows(symbols or plan.everyday)

@@ -17,7 +17,7 @@ from countis.modbus.table import SIZE, Functions, Row, Table, Type
 from countis.words.errors import UnknownSymbol
 from countis.words.quantities import LIVE_COLUMN
 
-Value = float | int | str | None
+Reading = float | int | str | None
 EVERYDAY: Final = (*LIVE_COLUMN, "tariff", "Ea+", "Ea-", "Er+", "Er-", "Eap", "net.Ea", "demand.P", "id.extended_name")
 _RESIDUAL: Final = 10**4
 _NINE_DIGITS: Final = 10**9
@@ -93,7 +93,7 @@ def _coarseness(rows: tuple[Row, ...]) -> tuple[bool, float, int]:
     return rows[0].secondary, float(SIZE[rows[-1].unit]), -rows[0].words
 
 
-def value(rows: Sequence[Row], image: Mapping[int, int]) -> Value:
+def value(rows: Sequence[Row], image: Mapping[int, int]) -> Reading:
     """Return the SI value of a symbol from the words that were read, by address."""
     parts = [words.decode(row, [image[row.address + k] for k in range(row.words)]) for row in rows]
     first, *others = parts

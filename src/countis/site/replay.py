@@ -27,7 +27,7 @@ from countis.words.symbols import value_text
 _TABLE = E44.family.table
 
 
-class Exchange(NamedTuple):
+class RecordedExchange(NamedTuple):
     """A request of a trace and what replied to it, as RTU frames; no bytes are silence."""
 
     time_us: int
@@ -56,7 +56,7 @@ class Difference(NamedTuple):
 class Compared:
     """One exchange, played again."""
 
-    exchange: Exchange
+    exchange: RecordedExchange
     unit: int
     verdict: Verdict
     differences: tuple[Difference, ...]
@@ -90,14 +90,14 @@ def _reply(data: bytes) -> Reply:
     return Reply(Outcome.SILENCE if absent else Outcome.REPLY, data)
 
 
-def exchanges(frames: Sequence[LineFrame]) -> list[Exchange]:
+def exchanges(frames: Sequence[LineFrame]) -> list[RecordedExchange]:
     """Return requests with their replies; TraceError where a reply has no request, or a request cannot be sent."""
-    pairs: list[Exchange] = []
+    pairs: list[RecordedExchange] = []
     for frame, before in zip(frames, (None, *frames), strict=False):
         if frame.direction is Direction.REQUEST:
             if len(frame.frame) < 4:
                 raise TraceError(iso(frame.time_us), f"{len(frame.frame)} bytes are no request", "4 or more")
-            pairs.append(Exchange(frame.time_us, frame.frame, b""))
+            pairs.append(RecordedExchange(frame.time_us, frame.frame, b""))
         elif before is None or before.direction is not Direction.REQUEST:
             raise TraceError(iso(frame.time_us), "a reply to nothing", "behind its request")
         else:
@@ -105,7 +105,7 @@ def exchanges(frames: Sequence[LineFrame]) -> list[Exchange]:
     return pairs
 
 
-def replay(recorded: Sequence[Exchange], line: Line, address: int | None, speed: float) -> Iterator[Compared]:
+def replay(recorded: Sequence[RecordedExchange], line: Line, address: int | None, speed: float) -> Iterator[Compared]:
     """Send each request, in the recorded rhythm times `speed`, and compare. address: of the meter, None: as recorded."""
     due, before = time.monotonic(), None
     for exchange in recorded:
@@ -118,7 +118,7 @@ def replay(recorded: Sequence[Exchange], line: Line, address: int | None, speed:
         yield Compared(exchange, unit, *compare(request, _recorded(exchange), _asked(line, unit, request)))
 
 
-def _recorded(exchange: Exchange) -> Reply:
+def _recorded(exchange: RecordedExchange) -> Reply:
     if not exchange.reply:
         return Reply(Outcome.SILENCE)
     if len(exchange.reply) < 4:

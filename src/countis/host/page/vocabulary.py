@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from countis.meter.panel.frame import UNITS
-from countis.modbus.line.faults import AMOUNTS, Kind
+from countis.modbus.line.faults import AMOUNTS, FaultKind
 from countis.models import MODELS
 from countis.supply.network import PHASES
 from countis.supply.profiles import PROFILES
@@ -35,7 +35,7 @@ def vocabulary() -> dict[str, Any]:
             name: {"reference": model.reference, "mid": model.mid, "sealable": model.sealable, "plate": model.plate}
             for name, model in MODELS.items()
         },
-        "faults": {kind.value: _amount(kind) for kind in Kind},
+        "faults": {kind.value: _amount(kind) for kind in FaultKind},
         "phases": PHASES,
         "profiles": list(PROFILES),
         "limits": _LIMITS,
@@ -47,7 +47,7 @@ def vocabulary() -> dict[str, Any]:
     }
 
 
-def _amount(kind: Kind) -> dict[str, Any] | None:
+def _amount(kind: FaultKind) -> dict[str, Any] | None:
     if kind not in AMOUNTS:
         return None
     name, default, low, high = AMOUNTS[kind]

@@ -18,7 +18,7 @@ from countis.host.running.sources import Source
 from countis.meter.energy.load_curve import RecordWritten
 from countis.meter.meter import Event, Meter
 from countis.meter.state import Snapshot, snapshot
-from countis.modbus.line.faults import Faults, Kind
+from countis.modbus.line.faults import FaultKind, Faults
 from countis.supply.source import Supply
 from countis.words.clock import SECOND
 from countis.words.commands import NudgeClock, SetPace, SetTariffInput
@@ -95,7 +95,7 @@ class Feeder:
         """Whether its values are not to be given out: it has failed, or no samples came for longer than is allowed."""
         if self.failure is not None:
             return True
-        fault = self.faults.on(Kind.STALE, self.line_now) if self.faults.list else None
+        fault = self.faults.on(FaultKind.STALE, self.line_now) if self.faults.list else None
         after = self.stale_after if fault is None else min(fault.amount, self.stale_after)
         return after < math.inf and self.silent > after
 
@@ -142,7 +142,7 @@ class Feeder:
         if self._rate != self.speed * self.meter.rate:
             self._rate, self._origin, self._fed = self.speed * self.meter.rate, now, 0
         due = int((now - self._origin) * self._rate) - self._fed
-        if self.faults.on(Kind.STALE, self.line_now) is not None:
+        if self.faults.on(FaultKind.STALE, self.line_now) is not None:
             self._origin += due / self._rate
             return now + slice_s
         if due > _BEHIND * self._rate:
@@ -184,7 +184,7 @@ class Feeder:
                     self._volts = self.source.tariff_volts
                     self.meter.apply([SetTariffInput(self._volts)])
                 events = self.meter.feed(block)
-                drift = self.faults.on(Kind.DRIFT, self.line_now)
+                drift = self.faults.on(FaultKind.DRIFT, self.line_now)
                 if drift is not None:
                     self.meter.apply([NudgeClock(round(len(block) / self.meter.rate * 1e3 * drift.amount))])
             if self.watched:

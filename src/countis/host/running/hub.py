@@ -1,6 +1,6 @@
 """The meters behind the doors of a line: which one a request is for, what it answers, what goes wrong on purpose.
 
-Rule: doors move bytes, meters answer under their lock; this decides who is asked. Line time is monotonic ns.
+Rule: doors move bytes, meters answer under their lock; this decides who is asked. LineModel time is monotonic ns.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 from countis.host.running.feeder import Feeder
 from countis.modbus import pdu, rtu, tcp
 from countis.modbus.line.answer import SILENCE, Answer
-from countis.modbus.line.cable import Cable, Line
-from countis.modbus.line.faults import Fault, Kind, fault_row, read_fault
+from countis.modbus.line.cable import Cable, LineModel
+from countis.modbus.line.faults import Fault, FaultKind, fault_row, read_fault
 from countis.serve.access import Policy
 from countis.serve.answering import Speed
 from countis.words.commands import EventKind, Note
@@ -87,7 +87,7 @@ class MeterPort:
 
     def _is_silent(self) -> bool:
         feeder = self.feeder
-        return feeder.stale or self.swapped or feeder.faults.on(Kind.DEAD, feeder.line_now) is not None
+        return feeder.stale or self.swapped or feeder.faults.on(FaultKind.DEAD, feeder.line_now) is not None
 
     def _cache(self, replies: dict[bytes, bytes], request: bytes, reply: bytes) -> None:
         """Keep a reply, under the lock; not where each request is to be counted by function 8."""
@@ -221,7 +221,7 @@ class LineHub:
 
     def _collided(self, answers: Sequence[Answer]) -> bytes:
         """Return what a master hears of replies that begin together."""
-        line = Line(self.speed.baud, cable=Cable())
+        line = LineModel(self.speed.baud, cable=Cable())
         first = min(answer.delay_ns for answer in answers)
         ends = [line.talk(station, answer.data, answer.delay_ns - first) for station, answer in enumerate(answers, 1)]
         return bytes({byte.at: byte.value for byte in line.hear(0, -1, max(ends))}.values())

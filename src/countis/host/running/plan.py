@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 
 from countis.host.running.sources import Raw
-from countis.modbus.line.cable import Line
+from countis.modbus.line.cable import LineModel
 from countis.modbus.line.faults import Fault
 from countis.models import Model
 from countis.serve.access import Access
@@ -69,7 +69,7 @@ class LinePlan:
     doors: tuple[Door, ...]
     meters: tuple[MeterPlan, ...]
     speed: Speed | None = None
-    paced: Line | None = None
+    paced: LineModel | None = None
     keep_silence: bool = False
 
 

@@ -46,14 +46,14 @@ _LOST: Final = 0xFFFFFFFF  # the mean of a record whose bytes are damaged
 Write = tuple[int, bytes]
 
 
-class Page(IntEnum):
+class MemoryPage(IntEnum):
     """The two kinds of page."""
 
     HOT = 0
     SETTINGS = 1
 
 
-RING_OFFSET: Final = len(Page) * 2 * PAGE
+RING_OFFSET: Final = len(MemoryPage) * 2 * PAGE
 LOG_OFFSET: Final = RING_OFFSET + load_curve.CAPACITY * _RECORD_SIZE
 IMAGE_SIZE: Final = LOG_OFFSET + event_log.CAPACITY * _ENTRY_SIZE
 _SIZES: Final = {LOG_OFFSET: 1, IMAGE_SIZE: VERSION}  # size of a memory -> version of its layout
@@ -73,12 +73,12 @@ class Contents:
     row: Ints
     curve: LoadCurve
     log: EventLog
-    sequences: dict[Page, int]
-    lost: frozenset[Page] = field(default=frozenset())
+    sequences: dict[MemoryPage, int]
+    lost: frozenset[MemoryPage] = field(default=frozenset())
     version: int = VERSION
 
 
-def page_write(page: Page, sequence: int, payload: bytes) -> Write:
+def page_write(page: MemoryPage, sequence: int, payload: bytes) -> Write:
     """Return the write that stores `payload` as `sequence` of a page: even numbers in the first copy, odd in the second."""
     head = _HEAD.pack(_MAGIC, VERSION, page, sequence, len(payload))
     body = (head + payload).ljust(PAGE - _CRC.size, b"\0")
@@ -89,14 +89,14 @@ def page_write(page: Page, sequence: int, payload: bytes) -> Write:
 
 def hot_write(sequence: int, row: Ints) -> Write:
     """Return the write of the hot page."""
-    return page_write(Page.HOT, sequence, row.astype("<i8").tobytes())
+    return page_write(MemoryPage.HOT, sequence, row.astype("<i8").tobytes())
 
 
 def settings_write(sequence: int, model: Model, settings: Mapping[str, Value], calibration: Calibration) -> Write:
     """Return the write of the settings page."""
     content = {"model": model.name, "settings": dict(settings), "calibration": asdict(calibration)}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return page_write(Page.SETTINGS, sequence, text.encode("ascii"))
+    return page_write(MemoryPage.SETTINGS, sequence, text.encode("ascii"))
 
 
 def record_write(number: int, record: Record) -> Write:
@@ -122,9 +122,9 @@ def image(contents: Contents) -> bytes:
     """Return a whole memory, both copies of each page written."""
     whole = bytearray(IMAGE_SIZE)
     writes: list[Write] = []
-    for sequence in (contents.sequences[Page.HOT] - 1, contents.sequences[Page.HOT]):
+    for sequence in (contents.sequences[MemoryPage.HOT] - 1, contents.sequences[MemoryPage.HOT]):
         writes.append(hot_write(sequence, contents.row))
-    for sequence in (contents.sequences[Page.SETTINGS] - 1, contents.sequences[Page.SETTINGS]):
+    for sequence in (contents.sequences[MemoryPage.SETTINGS] - 1, contents.sequences[MemoryPage.SETTINGS]):
         writes.append(settings_write(sequence, contents.model, contents.settings, contents.calibration))
     written = int(contents.row[registers.Layout.records])
     for number in range(max(0, written - load_curve.CAPACITY), written):
@@ -136,7 +136,7 @@ def image(contents: Contents) -> bytes:
     return bytes(whole)
 
 
-def _read_copy(data: bytes, page: Page) -> tuple[int, bytes] | None:
+def _read_copy(data: bytes, page: MemoryPage) -> tuple[int, bytes] | None:
     """Return (sequence, payload) of one copy, None if it is damaged; MemoryImageError if it is whole and of a newer version."""
     magic, version, kind, sequence, length = _HEAD.unpack_from(data)
     if magic != _MAGIC or crc32(data[: -_CRC.size]) != _CRC.unpack(data[-_CRC.size :])[0]:
@@ -148,13 +148,13 @@ def _read_copy(data: bytes, page: Page) -> tuple[int, bytes] | None:
     return sequence, data[_HEAD.size : _HEAD.size + length]
 
 
-def _copies(data: bytes, page: Page) -> list[tuple[int, bytes] | None]:
+def _copies(data: bytes, page: MemoryPage) -> list[tuple[int, bytes] | None]:
     """Return both copies of a page, None for a damaged one."""
     at = page * 2 * PAGE
     return [_read_copy(data[o : o + PAGE], page) for o in (at, at + PAGE)]
 
 
-def _read_page(data: bytes, page: Page) -> tuple[int, bytes] | None:
+def _read_page(data: bytes, page: MemoryPage) -> tuple[int, bytes] | None:
     """Return the newest copy of a page that is whole, None where both are damaged."""
     return max((copy for copy in _copies(data, page) if copy is not None), default=None)
 
@@ -221,15 +221,15 @@ def read(data: bytes, model: Model = E44) -> Contents:
     version = _SIZES.get(len(data))
     if version is None:
         if len(data) >= PAGE:
-            _read_copy(data[:PAGE], Page.HOT)  # a newer one may have another size
+            _read_copy(data[:PAGE], MemoryPage.HOT)  # a newer one may have another size
         raise MemoryImageError("not a memory of this meter", f"{len(data)} bytes", str(IMAGE_SIZE))
-    pages = {page: _read_page(data, page) for page in Page}
-    hot, stored = pages[Page.HOT], pages[Page.SETTINGS]
+    pages = {page: _read_page(data, page) for page in MemoryPage}
+    hot, stored = pages[MemoryPage.HOT], pages[MemoryPage.SETTINGS]
     if hot is None and stored is None:
         raise MemoryImageError("not a memory of this meter", "no page of it is whole")
     row = _read_row(hot[1], version) if hot is not None else registers.new_row()
     if stored is not None and stored[0] < row[registers.Layout.settings_page]:
-        stored = pages[Page.SETTINGS] = None  # the newest copy is damaged, and the one before is not what was in force
+        stored = pages[MemoryPage.SETTINGS] = None  # the newest copy is damaged, and the one before is not what was in force
     settings: dict[str, Value] = dict(FACTORY)
     calibration = Calibration()
     if stored is not None:
@@ -250,7 +250,7 @@ def stale_fragments(data: bytes) -> Iterator[tuple[str, Write]]:
     contents = read(data)
     if contents.lost:
         return
-    for page in Page:
+    for page in MemoryPage:
         for k, copy in enumerate(_copies(data, page)):
             at = (page * 2 + k) * PAGE
             if copy is None and any(data[at : at + PAGE]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from countis.meter.energy.registers import Layout
 from countis.meter.memory import image
-from countis.meter.memory.image import Contents, Page, Write
+from countis.meter.memory.image import Contents, MemoryPage, Write
 from countis.meter.state import State
 
 
@@ -18,7 +18,7 @@ class Store:
     def __init__(self, state: State) -> None:
         self._state = state
         self.version = image.VERSION  # of the layout it was read from
-        self._sequences = {Page.HOT: 0, Page.SETTINGS: 0}
+        self._sequences = {MemoryPage.HOT: 0, MemoryPage.SETTINGS: 0}
         self._saved_settings = -1
 
     def writes(self) -> list[Write]:
@@ -30,14 +30,14 @@ class Store:
         out += [image.entry_write(number, entry) for number, entry in journal.entries]
         journal.records.clear()
         journal.entries.clear()
-        state.row[Layout.settings_page] = self._sequences[Page.SETTINGS]  # the one of this round may not land with it
+        state.row[Layout.settings_page] = self._sequences[MemoryPage.SETTINGS]  # the one of this round may not land with it
         if self._saved_settings != state.setting_changes:
-            self._sequences[Page.SETTINGS] += 1
+            self._sequences[MemoryPage.SETTINGS] += 1
             self._saved_settings = state.setting_changes
-            sequence = self._sequences[Page.SETTINGS]
+            sequence = self._sequences[MemoryPage.SETTINGS]
             out.append(image.settings_write(sequence, state.model, state.settings, state.calibration))
-        self._sequences[Page.HOT] += 1
-        out.append(image.hot_write(self._sequences[Page.HOT], state.row))
+        self._sequences[MemoryPage.HOT] += 1
+        out.append(image.hot_write(self._sequences[MemoryPage.HOT], state.row))
         return out
 
     def image(self) -> bytes:

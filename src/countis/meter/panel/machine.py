@@ -75,7 +75,7 @@ class Tick:
     """Time passed."""
 
 
-Event = Press | Release | Tick
+KeyEvent = Press | Release | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _where(panel: Panel, view: View) -> Where:
     return Where.PARTIAL if page_of(panel, view).partial else Where.PAGE
 
 
-def step(panel: Panel, event: Event, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
+def step(panel: Panel, event: KeyEvent, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
     """Return the panel after an event at `now`, and the commands it gives; without power it is deaf and starts anew."""
     if not view.powered:
         return Panel(), ()

@@ -68,7 +68,7 @@ class _Said:
     number: int  # of its first byte on the line
 
 
-class Line:
+class LineModel:
     """One pair of wires. bits: of a character: start, 8 data, parity, stop. Stations are numbers of the caller's choice.
 
     Raises SettingError where a share is none.

@@ -20,7 +20,7 @@ from countis.words.errors import SettingError, printable
 FOREVER: Final = 1 << 62
 
 
-class Kind(Enum):
+class FaultKind(Enum):
     """What goes wrong; where it has an amount, the unit of that."""
 
     NO_REPLY = "no_reply"
@@ -38,13 +38,13 @@ class Kind(Enum):
 
 
 # kind -> name of its amount, what it is when not given, and what is allowed
-AMOUNTS: Final[dict[Kind, tuple[str, float, float, float]]] = {
-    Kind.LATE: ("ms", 500.0, 0.0, 60_000.0),
-    Kind.TRUNCATED: ("bytes", 1.0, 1.0, 255.0),
-    Kind.EXTRA: ("bytes", 1.0, 1.0, 64.0),
-    Kind.EXCEPTION: ("code", 4.0, 1.0, 255.0),
-    Kind.STALE: ("after", 5.0, 0.0, 1e6),
-    Kind.DRIFT: ("ppm", 100.0, -100_000.0, 100_000.0),
+AMOUNTS: Final[dict[FaultKind, tuple[str, float, float, float]]] = {
+    FaultKind.LATE: ("ms", 500.0, 0.0, 60_000.0),
+    FaultKind.TRUNCATED: ("bytes", 1.0, 1.0, 255.0),
+    FaultKind.EXTRA: ("bytes", 1.0, 1.0, 64.0),
+    FaultKind.EXCEPTION: ("code", 4.0, 1.0, 255.0),
+    FaultKind.STALE: ("after", 5.0, 0.0, 1e6),
+    FaultKind.DRIFT: ("ppm", 100.0, -100_000.0, 100_000.0),
 }
 _KEYS: Final = ("kind", "at", "for", "share", *dict.fromkeys(name for name, *_ in AMOUNTS.values()))
 
@@ -53,7 +53,7 @@ _KEYS: Final = ("kind", "at", "for", "share", *dict.fromkeys(name for name, *_ i
 class Fault:
     """One fault from a time on, for a while, for a share of the replies."""
 
-    kind: Kind
+    kind: FaultKind
     start: int = 0
     end: int = FOREVER
     share: float = 1.0
@@ -70,9 +70,9 @@ def read_fault(row: Mapping[str, Any], now: int = 0) -> Fault:
     if unknown:
         key = printable(str(unknown[0])[:40])
         raise SettingError(f"fault.{key}", "unknown key", ", ".join(_KEYS))
-    kind = next((kind for kind in Kind if kind.value == row.get("kind")), None)  # which may be a list or a table
+    kind = next((kind for kind in FaultKind if kind.value == row.get("kind")), None)  # which may be a list or a table
     if kind is None:
-        allowed = ", ".join(kind.value for kind in Kind)
+        allowed = ", ".join(kind.value for kind in FaultKind)
         raise SettingError("fault.kind", f"{reprlib.repr(row.get('kind'))} is not possible", str(allowed))
     name, default, low, high = AMOUNTS.get(kind, ("", 0.0, 0.0, 0.0))
     for key in dict.fromkeys(other for other, *_ in AMOUNTS.values()):
@@ -113,7 +113,7 @@ class Faults:
         self.list, self.seed = tuple(faults), seed
         self._replies = 0
 
-    def on(self, kind: Kind, now: int) -> Fault | None:
+    def on(self, kind: FaultKind, now: int) -> Fault | None:
         """Return the fault of a kind that holds now, if any."""
         return next((fault for fault in self.list if fault.kind is kind and fault.holds(now)), None)
 
@@ -124,19 +124,19 @@ class Faults:
         self._replies += 1
         chosen = [f for place, f in enumerate(self.list) if f.holds(now) and chance(self.seed, self._replies, place) < f.share]
         kinds = {fault.kind: fault for fault in chosen}
-        if kinds.keys() & {Kind.NO_REPLY, Kind.DEAD}:
+        if kinds.keys() & {FaultKind.NO_REPLY, FaultKind.DEAD}:
             return SILENCE
-        code = pdu.Code.BUSY if Kind.BUSY in kinds else int(kinds[Kind.EXCEPTION].amount) if Kind.EXCEPTION in kinds else None
+        code = pdu.Code.BUSY if FaultKind.BUSY in kinds else int(kinds[FaultKind.EXCEPTION].amount) if FaultKind.EXCEPTION in kinds else None
         if code is not None:
             reply = bytes((reply[0] | pdu.ERROR, code))
-        if Kind.FUNCTION in kinds:
+        if FaultKind.FUNCTION in kinds:
             reply = bytes((reply[0] ^ 0x07,)) + reply[1:]
-        unit = address % 247 + 1 if Kind.ADDRESS in kinds else address
+        unit = address % 247 + 1 if FaultKind.ADDRESS in kinds else address
         whole = rtu.frame(unit, reply) if serial else bytes((unit,)) + reply
-        if Kind.CRC in kinds and serial:
+        if FaultKind.CRC in kinds and serial:
             whole = whole[:-1] + bytes((whole[-1] ^ 0x5A,))
-        if Kind.TRUNCATED in kinds:
-            whole = whole[: max(1, len(whole) - int(kinds[Kind.TRUNCATED].amount))]
-        if Kind.EXTRA in kinds:
-            whole += bytes(int(256 * chance(self.seed, self._replies, 100 + k)) for k in range(int(kinds[Kind.EXTRA].amount)))
-        return Answer(round(kinds[Kind.LATE].amount * 1e6) if Kind.LATE in kinds else 0, whole)
+        if FaultKind.TRUNCATED in kinds:
+            whole = whole[: max(1, len(whole) - int(kinds[FaultKind.TRUNCATED].amount))]
+        if FaultKind.EXTRA in kinds:
+            whole += bytes(int(256 * chance(self.seed, self._replies, 100 + k)) for k in range(int(kinds[FaultKind.EXTRA].amount)))
+        return Answer(round(kinds[FaultKind.LATE].amount * 1e6) if FaultKind.LATE in kinds else 0, whole)

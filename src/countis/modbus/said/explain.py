@@ -14,7 +14,7 @@ from countis.modbus.table import Table
 
 FUNCTIONS: Final = {pdu.READ: "read", pdu.WRITE: "write", pdu.WRITE_MANY: "write"}
 EXCEPTIONS: Final = {1: "illegal function", 2: "illegal address", 3: "illegal value", 11: "unit does not answer"}
-Value = tuple[str, float | int | str | None]
+SymbolValue = tuple[str, float | int | str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class Explained:
 
     function: int
     text: str
-    values: tuple[Value, ...] = ()
+    values: tuple[SymbolValue, ...] = ()
     exception: int | None = None
 
 
-def _values(table: Table, address: int, raw: tuple[int, ...]) -> tuple[Value, ...]:
+def _values(table: Table, address: int, raw: tuple[int, ...]) -> tuple[SymbolValue, ...]:
     """Return symbols and SI values of the rows that lie whole within the words."""
     out = []
     for offset in range(len(raw)):
