@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/pip --disable-pip-version-check --quiet
 
-.PHONY: run test test-slow lint bench bench-line bench-bus bench-page size clean cs1 axe docs/trace.md docs/menus.md docs/images
+.PHONY: run test test-slow lint bench bench-line bench-bus bench-page size clean cs1 axe docs/trace.md docs/menus.md docs/architecture docs/images
 
 run: .venv/run.stamp
 	@.venv/bin/countis run $(ARGS)
@@ -46,7 +46,7 @@ size: .venv/run.stamp
 
 # Records the checksum of the metrological files; a meter whose CS1 is another shows the malfunction sign (decision 28).
 cs1: .venv/run.stamp
-	@.venv/bin/python -m countis.host.firmware
+	@.venv/bin/python -m countis.host.running.firmware
 
 docs/registers.md: .venv/run.stamp src/countis/models/e43_e44_table.py
 	@(echo "# The Modbus table"; echo; echo "Made by \`make docs/registers.md\` from \`models/e43_e44_table.py\`."; echo; \
@@ -57,6 +57,9 @@ docs/trace.md: .venv/dev.stamp
 
 docs/menus.md: .venv/dev.stamp
 	@.venv/bin/python tests/menus_document.py
+
+docs/architecture: .venv/dev.stamp
+	@PYTHONPATH=tests .venv/bin/python tests/drawing.py
 
 docs/images: .venv/dev.stamp
 	@PYTHONPATH=tests .venv/bin/python tests/pictures.py

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import menus_document as menus
 import pytest
 import trace_document as trace
+from drawing import arrows, drawn
 from running import command
 from tables import ROWS
 
 from countis import __version__
-from countis.host.firmware import RECORDED, checksums, installed
+from countis.host.running.firmware import RECORDED, checksums, installed
 from countis.models import Firmware
 from countis.supply.toml_file import read_supply
 from countis.words.settings import SETTINGS
@@ -105,7 +107,34 @@ def test_the_recorded_checksum_is_that_of_the_metrological_files() -> None:
 
 def test_another_checksum_is_a_malfunction(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     other = tmp_path / "CS1"
-    monkeypatch.setattr("countis.host.firmware.RECORDED", other)
+    monkeypatch.setattr("countis.host.running.firmware.RECORDED", other)
     assert installed.__wrapped__().malfunction
     other.write_text("00000000\n")
     assert installed.__wrapped__().malfunction
+
+
+def test_the_drawing_of_the_rooms_is_current() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    assert "```mermaid" in page
+    assert page == drawn(page), "make docs/architecture draws it anew"
+
+
+def test_the_map_of_the_house_names_every_file_and_no_other() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    source = ROOT / "src" / "countis"
+    files = {path.relative_to(source).as_posix() for path in source.rglob("*.py") if not path.name.startswith("__")}
+    table = page.partition("## Files")[2].partition("\n## ")[0]
+    named: set[str] = set()
+    for line in table.splitlines():
+        cells = line.split("|")
+        if len(cells) > 2 and "`" in cells[1]:
+            room, *names = re.findall(r"`([^`]+)`", cells[1])
+            named |= {f"{room}{name}.py" for name in names}
+    assert named == files
+
+
+def test_arrows_between_rooms_go_one_way() -> None:
+    graph: dict[str, set[str]] = {}
+    for room, other in arrows():
+        graph.setdefault(room, set()).add(other)
+    TopologicalSorter(graph).prepare()  # CycleError names a circle

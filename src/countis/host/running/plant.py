@@ -21,9 +21,9 @@ from typing import Any, Final, Protocol, TextIO
 
 import uvloop
 
-from countis.host.firmware import installed
 from countis.host.running.console import EventPrinter, show
 from countis.host.running.feeder import Feeder
+from countis.host.running.firmware import installed
 from countis.host.running.hub import LineHub, MeterPort
 from countis.host.running.memory_file import MemoryFile
 from countis.host.running.plan import Door, DoorKind, Endpoint, LinePlan, MeterPlan, Plan

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from countis.host.firmware import versions
 from countis.host.lab.typetest.accuracy import (
     Drive,
     Point,
@@ -29,6 +28,7 @@ from countis.host.lab.typetest.checks import CHECKS, Check, Context
 from countis.host.lab.typetest.points import EN, FAILS_BELOW, MPE, clause
 from countis.host.lab.typetest.signals import FRONT_ENDS, RATE, Signal
 from countis.host.lab.typetest.stand import Make, new_meter
+from countis.host.running.firmware import versions
 from countis.meter.metrology.calibration import found, phasors
 from countis.models import Model
 from countis.supply.network import at_terminals

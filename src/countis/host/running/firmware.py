@@ -14,7 +14,7 @@ from zlib import crc32
 from countis import __version__
 from countis.models import Firmware
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 RECORDED: Final = ROOT / "meter" / "CS1"  # `make cs1` writes it
 METROLOGICAL: Final = ("meter/metrology/", "meter/energy/", "meter/memory/image.py")
 
