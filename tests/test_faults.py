@@ -99,7 +99,7 @@ def test_three_wires_know_no_phases() -> None:
                                         Wiring(neutral_lost=True)))]), seconds=3)  # fmt: skip
     assert unbalanced["P"] == pytest.approx(1265.0)  # the sum of what the phases took in the test above
     assert Meter(E44).settings["wires"] == 4
-    with pytest.raises(ValueError, match="measures four"):
+    with pytest.raises(ValueError, match="wires: the E44 does not measure with 3"):
         Meter(E44, wires=3)
 
 

@@ -50,7 +50,7 @@ def of_the_manual() -> list[tuple[str, str, str]]:
 def of_the_standards() -> list[tuple[str, str, str]]:
     """Return (clause, code, test) for every clause of the type test."""
     rows = [(clause(about, standard), *BENCH[about]) for about, standards in CLAUSES.items() for standard in standards]
-    return [(name, f"typetest/{code}", f"test_typetest.py: {test}") for name, code, test in sorted(rows)]
+    return [(name, f"host/lab/typetest/{code}", f"test_typetest.py: {test}") for name, code, test in sorted(rows)]
 
 
 def document() -> str:

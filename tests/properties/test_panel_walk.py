@@ -191,6 +191,7 @@ class Walk:
         self.look() if self.meter.powered else None
         before = dict(self.meter.settings)
         self.meter.feed(source, seconds=seconds)
+        self.meter.set_rate(RATE)  # closes the window; else a Y that changes the CT counts what flowed before it
         self.now += round(seconds * SECOND)
         self.look()
         if not self.meter.powered:
@@ -226,7 +227,7 @@ class Walk:
         raise AssertionError(f"lost at {frame.text}")
 
 
-MODELS = st.sampled_from([E43, E44])
+MODELS = st.sampled_from(["E43", "E44"])
 KEYS = st.sampled_from([Key.SET, Key.UP, Key.ENTER])
 CHORDS = st.sampled_from([Key.UP | Key.ENTER] * 4 + [Key.SET | Key.UP, Key.SET | Key.ENTER, Key.SET | Key.UP | Key.ENTER])
 TIMES = st.one_of(
@@ -260,6 +261,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.builds(lambda s: lambda walk: walk.supply(walk.dead, s), st.sampled_from([0.3, 2])),
     st.builds(lambda sealed: lambda walk: walk.seal(sealed), st.integers(0, 1)),
 )
+MODEL = {"E43": E43, "E44": E44}
 MUST_BE_SEEN = {
     *("Tar.1", "Tar.2", "Tar.3", "Tar.4", "tot", "Par.b", "rt", "inFo", "SEtuP.1", "SEtuP.2"),
     *("Addr", "bAud", "Prty", "StoP", "rES", "FSA", "CtP", "tAr", "EXit", "CS1"),
@@ -272,8 +274,8 @@ def test_any_walk_is_legal_and_finds_back() -> None:
 
     @given(MODELS, st.sampled_from([5, 200, 12_000]), st.integers(0, 1), STARTS, st.lists(STEPS, min_size=5, max_size=30))
     @settings(max_examples=250)
-    def walks(model: Model, ct_primary: int, sealed: int, start: Step, steps: list[Step]) -> None:
-        walk = Walk(model, ct_primary, sealed)
+    def walks(model: str, ct_primary: int, sealed: int, start: Step, steps: list[Step]) -> None:
+        walk = Walk(MODEL[model], ct_primary, sealed)
         for one in (start, *steps):
             one(walk)
         walk.find_back()

@@ -89,7 +89,7 @@ def _setting_refusal(state: State, command: SetSetting) -> Refusal | None:
         return Refusal(Reason.VALUE, "sealed", f"the {model.name} has no seal", "a model that can be sealed")
     if row.symbol == "wires" and command.value in (3, 4) and command.value not in model.wires:
         allowed = ", ".join(map(str, model.wires))
-        return Refusal(Reason.VALUE, "wires", f"the {model.name} does not measure {command.value}", allowed)
+        return Refusal(Reason.VALUE, "wires", f"the {model.name} does not measure with {command.value}", allowed)
     try:
         row.check(command.value)
     except SettingError as error:
