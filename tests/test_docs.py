@@ -72,6 +72,12 @@ def test_decisions_named_in_the_source_have_their_record(path: Path) -> None:
     assert [n for n in numbers if not list(DECISIONS.glob(f"{n:04}-*.md"))] == []
 
 
+def test_files_named_in_a_decision_are_there() -> None:
+    for path in DECISIONS.glob("0*.md"):
+        for name in re.findall(r"`([a-z0-9_/]+\.py)`", path.read_text()):
+            assert (ROOT / "src" / "countis" / name).exists() or (ROOT / name).exists(), f"{path.name}: {name}"
+
+
 def test_there_is_one_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == __version__ == ".".join(map(str, Firmware().version))
