@@ -172,13 +172,34 @@ def lose_neutral(phasors: Phasors, orders: Sequence[int]) -> Phasors:
     return out
 
 
-def connect(phasors: Phasors, wiring: Wiring, front_end: FrontEnd, orders: Sequence[int], frequency: float) -> Phasors:
+@dataclass(frozen=True, slots=True)
+class CurrentChannel:
+    """One of I1 I2 I3 as it is wired.
+
+    channel: 3..5. phase: the one its CT embraces. sign: −1 where the CT is the wrong way round. lag: in turns.
+    """
+
+    channel: int
+    phase: int
+    sign: float
+    lag: float
+
+
+def current_channels(wiring: Wiring, front_end: FrontEnd, frequency: float) -> list[CurrentChannel]:
+    """Return I1, I2, I3 as they are wired."""
+    lags = front_end.lags(frequency)
+    return [CurrentChannel(3 + k, phase, -1.0 if k in wiring.reversed else 1.0, lags[3 + k])
+            for k, phase in enumerate(wiring.ct)]
+
+
+def connect(phasors: Phasors, wiring: Wiring, front_end: FrontEnd, orders: Sequence[int],
+            frequency: float) -> Phasors:
     """Return what arrives at the terminals, with the phase errors of the channels."""
     out = lose_neutral(phasors, orders) if wiring.neutral_lost else phasors.copy()
+    currents = current_channels(wiring, front_end, frequency)
     out[:, :3] = out[:, list(wiring.voltage)]
     out[:, list(wiring.missing)] = 0.0
-    out[:, 3:] = out[:, [3 + phase for phase in wiring.ct]]
-    out[:, [3 + phase for phase in wiring.reversed]] *= -1.0
-    lag = 2.0 * np.pi * np.outer(np.asarray(orders), front_end.lags(frequency))
-    out *= np.exp(-1j * lag)
+    out[:, 3:] = out[:, [3 + current.phase for current in currents]]
+    out[:, [current.channel for current in currents if current.sign < 0.0]] *= -1.0
+    out *= np.exp(-1j * (2.0 * np.pi * np.outer(np.asarray(orders), front_end.lags(frequency))))
     return out

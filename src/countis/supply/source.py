@@ -22,6 +22,7 @@ from countis.supply.network import (
     State,
     angle_of,
     connect,
+    current_channels,
     load_phasors,
     voltage_phasors,
 )
@@ -59,6 +60,17 @@ class _Segment:
         total = connect(total, self.state.wiring, self.state.front_end, [int(k) for k in self.orders],
                         self.state.network.frequency)  # fmt: skip
         return np.ascontiguousarray(np.stack((total.real, total.imag)))
+
+    def add_switched(self, load: Load, factor: float, first: int, out: Samples) -> None:
+        """Add a fired or bursting load to `out` [n, 6], samples first.. of the segment, where CTs embrace its phases."""
+        network, (on, off) = self.state.network, load.burst or (1, 0)
+        for current in current_channels(self.state.wiring, self.state.front_end, network.frequency):
+            if current.phase in load.phases:
+                zero = self.turns + network.angles[current.phase] / 360.0 - current.lag
+                sign = (-1.0 if load.export else 1.0) * current.sign
+                peak = sign * factor * load.current * math.sqrt(2.0)
+                synthesis.add_switched(first, zero, self.cycles, peak, load.angle / 360.0, load.fired / 360.0,
+                                       on, off, out[:, current.channel])
 
 
 class Supply:
@@ -144,21 +156,8 @@ class Supply:
         phasors = segment.phasors(factors)
         synthesis.waves(inside, segment.turns, segment.cycles, segment.orders, phasors, out)
         for number, load in segment.switched:
-            self._add_switched(segment, load, factors[number], inside, out)
+            segment.add_switched(load, factors[number], inside, out)
         convert(state.front_end, at, self.seed, out)
-
-    def _add_switched(self, segment: _Segment, load: Load, factor: float, inside: int, out: Samples) -> None:
-        """Add a fired or bursting load at the CTs that embrace its phases."""
-        wiring = segment.state.wiring
-        lags = segment.state.front_end.lags(segment.state.network.frequency)
-        on, off = load.burst or (1, 0)
-        for channel, phase in enumerate(wiring.ct):
-            if phase in load.phases:
-                sign = (-1.0 if load.export else 1.0) * (-1.0 if channel in wiring.reversed else 1.0)
-                zero = segment.turns + segment.state.network.angles[phase] / 360.0 - lags[3 + channel]
-                peak = sign * factor * load.current * math.sqrt(2.0)
-                synthesis.add_switched(inside, zero, segment.cycles, peak, load.angle / 360.0, load.fired / 360.0, on, off,
-                                       out[:, 3 + channel])  # fmt: skip
 
 
 def convert(front_end: FrontEnd, first: int, seed: int, samples: Samples) -> None:
