@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import partial
 from math import cos, radians
 from typing import Any, Final
@@ -19,12 +20,19 @@ from countis.supply.profiles import PROFILES, Points
 from countis.supply.source import Supply
 from countis.words.errors import SupplyError
 from countis.words.settings import CHANNELS
-from countis.words.toml import Reader, Row, number, one_of, text, whole
+from countis.words.toml import Reader, Row, number, text, whole
 
-AT_END: Final = ("stop", "loop", "off")
 _MOST_STATES, _MOST_LOADS = 100_000, 1000
 _MOST_IN_ALL: Final = 1_000_000  # loads of all states together
 _NO_VOLTS: Final = 1e-3  # V, below which a load of constant power takes nothing
+
+
+class AtEnd(StrEnum):
+    """What comes after the end of a recording: nothing, its beginning, a dead supply."""
+
+    STOP = "stop"
+    LOOP = "loop"
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ class RecordingPlan:
     i_scale: float = 1.0
     start: float = 0.0
     end: float | None = None
-    at_end: str = "stop"
+    at_end: AtEnd = AtEnd.STOP
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +57,10 @@ class StatePlan:
 
     def sized(self, ratio: float) -> State:
         """Return the state behind CTs of a ratio."""
-        loads = tuple(
-            load if power is None else replace(load, current=_current(power / ratio, load, self.state.network))
-            for load, power in zip(self.state.loads, self.powers, strict=True)
-        )
-        return replace(self.state, loads=loads)
+        loads = zip(self.state.loads, self.powers, strict=True)
+        sized = [load if power is None else replace(load, current=_current(power / ratio, load, self.state.network))
+                 for load, power in loads]
+        return replace(self.state, loads=tuple(sized))
 
 
 def _current(watts: float, load: Load, network: Network) -> float:
@@ -64,7 +71,7 @@ def _current(watts: float, load: Load, network: Network) -> float:
 
 @dataclass(frozen=True, slots=True)
 class SupplyPlan:
-    """What a supply file says; `build` makes the source of samples. states: (seconds from which on, state)."""
+    """What a supply file says: states, each with the seconds from which on it holds, or a recording."""
 
     rate: float
     seed: int
@@ -72,7 +79,7 @@ class SupplyPlan:
     recording: RecordingPlan | None
 
     def build(self, ratio: float, midnight: float = 43200.0) -> Supply:
-        """Return the source for a meter whose CT ratio is `ratio`; `midnight`: seconds after midnight at its start."""
+        """Return the source of samples behind CTs of a ratio. midnight: seconds after midnight at its start."""
         states = [(seconds, plan.sized(ratio)) for seconds, plan in self.states]
         return Supply(states, rate=self.rate, seed=self.seed, midnight=midnight)
 
@@ -153,6 +160,10 @@ def _as_is(value: Any) -> Any:
     return value
 
 
+# Words of the file -> what they mean; any other word is a KeyError, as `Reader` takes it.
+_PHASES_OF_LOAD: Final[dict[str, tuple[int, ...]]] = {"all": (0, 1, 2), **{name: (n,) for n, name in enumerate(PHASES)}}
+_EXPORTS: Final = {"import": False, "export": True}
+_LOST: Final = {"ok": False, "lost": True}
 _VOLTS: Final[Row] = (230.0, number(0.0, 1000.0), "0..1000 V")
 _HARMONICS: Final[Row] = ({}, _harmonics, "order 2..40 = [ratio 0..10, degrees]")
 _TABLES: Final = ("voltage", "wiring", "front_end", "tariff", "recording")
@@ -171,14 +182,14 @@ _VOLTAGE: Final[dict[str, Row]] = {
 }
 _LOAD: Final[dict[str, Row]] = {
     "name": (None, text, "a name for events"),
-    "phase": ("all", one_of("all", *PHASES), "all, L1, L2, L3"),
+    "phase": ((0, 1, 2), _PHASES_OF_LOAD.__getitem__, ", ".join(_PHASES_OF_LOAD)),
     "current": (None, number(0.0, 200.0), "0..200 A on the secondary"),
     "power": (None, number(0.0, 1e9), "0..1e9 W on the primary"),
     "angle": (None, number(-360.0, 360.0), "-360..360 degrees"),
     "pf": (None, _power_factor, "-1..1 but 0; + lagging, - leading"),
-    "direction": ("import", one_of("import", "export"), "import, export"),
+    "direction": (False, _EXPORTS.__getitem__, ", ".join(_EXPORTS)),
     "harmonics": _HARMONICS,
-    "profile": (PROFILES["steady"], _profile, f"{', '.join(PROFILES)}, or [[hour, factor], …] with rising hours"),
+    "profile": (PROFILES["steady"], _profile, ", ".join(PROFILES) + ", or [[hour, factor], …] with rising hours"),
     "fired": (0.0, number(0.0, 179.0), "0..179 degrees after the zero crossing"),
     "burst": (None, _pair_of(whole(1, 10_000), whole(1, 10_000)), "[cycles on, cycles off]"),
 }
@@ -187,7 +198,7 @@ _WIRING: Final[dict[str, Row]] = {
     "swapped": ((0, 1, 2), _swapped, "two of L1, L2, L3"),
     "ct": ((0, 1, 2), _three_phases, 'the phase of each CT, e.g. ["L2", "L1", "L3"]'),
     "reversed": ((), _phase_names, "a list of L1, L2, L3"),
-    "neutral": ("ok", one_of("ok", "lost"), "ok, lost"),
+    "neutral": (False, _LOST.__getitem__, ", ".join(_LOST)),
 }
 _SIX_ONES, _SIX_ZEROS = (1.0,) * 6, (0.0,) * 6
 _FRONT_END: Final[dict[str, Row]] = {
@@ -204,10 +215,8 @@ _RECORDING: Final[dict[str, Row]] = {
     "i_scale": (1.0, number(-1e6, 1e6), "-1e6..1e6"),
     "from": (0.0, number(0.0, 1e9), "seconds from 0 on"),
     "to": (None, number(0.0, 1e9), "seconds after from"),
-    "at_end": ("stop", one_of(*AT_END), ", ".join(AT_END)),
+    "at_end": (AtEnd.STOP, AtEnd, ", ".join(AtEnd)),
 }
-
-
 _ROWS: Final = {"": _TOP, "voltage": _VOLTAGE, "load": _LOAD, "wiring": _WIRING, "front_end": _FRONT_END,
                 "tariff": _TARIFF}
 _SETTABLE: Final = Settable(
@@ -235,7 +244,7 @@ def read_supply(content: str, name: str, most_states: int = _MOST_STATES, most_l
     for time, document, event in Timeline(reader, top["rate"], _SETTABLE).documents(most_states):
         try:
             state = _state(reader, document, top["rate"], known)
-        except SupplyError:  # told again, as inside the event: its line is looked for in the whole file, so only now
+        except SupplyError:  # raised again with the line of the event, for which the whole file is looked through
             state = _state(reader.inside("event", event, "set"), document, top["rate"], known)
         states.append((time, state))
     return SupplyPlan(top["rate"], top["seed"], tuple(states), recording)
@@ -261,7 +270,7 @@ def _state(reader: Reader, document: Mapping[str, Any], rate: float, known: Know
     network = Network(tuple(voltage[p] for p in PHASES), voltage["angle"], top["frequency"], voltage["harmonics"])
     loads = [once("load", values, partial(_load, reader), n) for n, values in enumerate(top["load"])]
     wired = once("wiring", top["wiring"], table)
-    wiring = Wiring(wired["missing"], wired["swapped"], wired["ct"], wired["reversed"], wired["neutral"] == "lost")
+    wiring = Wiring(wired["missing"], wired["swapped"], wired["ct"], wired["reversed"], wired["neutral"])
     if wiring.neutral_lost and any(load.switched for load, _ in loads):
         raise reader.fail("wiring", 0, "neutral", "lost with a fired or bursting load", "lost with steady loads")
     front = once("front_end", top["front_end"], table)
@@ -290,11 +299,9 @@ def _load(reader: Reader, values: Any, name: str, index: int) -> tuple[Load, flo
     angle = angle_of(row["pf"]) if row["pf"] is not None else row["angle"] or 0.0
     if row["power"] is not None and not -89.9 <= angle <= 89.9:
         raise reader.fail("load", index, "angle", "no power at 90 degrees and beyond", "-89.9..89.9 with power")
-    phases = (0, 1, 2) if row["phase"] == "all" else (PHASES.index(row["phase"]),)
     current = row["current"] if row["current"] is not None else 0.0
-    export = row["direction"] == "export"
-    load = Load(current=current, phases=phases, angle=angle, export=export, harmonics=row["harmonics"],
-                profile=row["profile"], fired=row["fired"], burst=row["burst"])
+    load = Load(current=current, phases=row["phase"], angle=angle, export=row["direction"],
+                harmonics=row["harmonics"], profile=row["profile"], fired=row["fired"], burst=row["burst"])
     return load, row["power"]
 
 
@@ -304,4 +311,5 @@ def _recording(reader: Reader, values: Any) -> RecordingPlan:
         raise reader.fail("recording", 0, "file", "missing", "a file")
     if row["to"] is not None and row["to"] <= row["from"]:
         raise reader.fail("recording", 0, "to", f"{row['to']:g} is not after from", f"above {row['from']:g}")
-    return RecordingPlan(row["file"], row["channels"], row["v_scale"], row["i_scale"], row["from"], row["to"], row["at_end"])
+    return RecordingPlan(file=row["file"], channels=row["channels"], v_scale=row["v_scale"], i_scale=row["i_scale"],
+                         start=row["from"], end=row["to"], at_end=row["at_end"])

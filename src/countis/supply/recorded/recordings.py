@@ -12,7 +12,7 @@ import numpy as np
 
 from countis.models import MAX_RATE, MIN_RATE, PROMISED_RATE
 from countis.supply.recorded.formats import RAW_FORMATS, Channel, Recorded, Samples, decode, wav_head
-from countis.supply.toml_file import RecordingPlan
+from countis.supply.toml_file import AtEnd, RecordingPlan
 from countis.words.errors import SupplyError, plain
 from countis.words.settings import CHANNELS
 from countis.words.toml import short
@@ -69,23 +69,20 @@ def _listed(channels: tuple[Channel, ...]) -> str:
 
 
 class Recording:
-    """Samples [n, 6] that are there already, played from their first on.
+    """Samples [n, 6] that are there already, played from their first on."""
 
-    at_end: "stop" ends the source, "loop" starts again, "off" goes on with a dead supply.
-    """
-
-    def __init__(self, samples: Samples, rate: float, at_end: str = "stop", tariff_volts: float = 0.0) -> None:
+    def __init__(self, samples: Samples, rate: float, at_end: AtEnd = AtEnd.STOP, tariff_volts: float = 0.0) -> None:
         self.rate, self.at_end, self.tariff_volts = rate, at_end, tariff_volts
         self._samples, self._at = samples, 0
 
     def read(self, count: int) -> Samples:
         """Return the next `count` samples, fewer at the end."""
         total = len(self._samples)
-        if self.at_end == "loop":
+        if self.at_end is AtEnd.LOOP:
             out = np.take(self._samples, np.arange(self._at, self._at + count) % total, axis=0)
         else:
             out = self._samples[self._at : self._at + count]
-            if self.at_end == "off" and len(out) < count:
+            if self.at_end is AtEnd.OFF and len(out) < count:
                 out = np.concatenate((out, np.zeros((count - len(out), 6))))
         self._at += len(out)
         return out
@@ -105,7 +102,7 @@ def play(samples: Samples, rate: float, plan: RecordingPlan, name: str, tariff_v
         raise SupplyError(name, f"from {plan.start:g} s to {end}", f"0..{len(samples) / rate:g} s")
     with np.errstate(over="ignore", invalid="ignore"):
         part = np.ascontiguousarray(samples[first:last] * np.array([plan.v_scale] * 3 + [plan.i_scale] * 3))
-        part, rate = resample(part, rate, plan.at_end == "loop")
+        part, rate = resample(part, rate, plan.at_end is AtEnd.LOOP)
     if not np.isfinite(part).all():
         raise SupplyError(name, "samples too large to be scaled", "finite volts and amperes")
     if not MIN_RATE <= rate <= MAX_RATE:
