@@ -20,6 +20,7 @@ from countis.words.quantities import SCOPES, SUM
 
 # order -> (ratio to the fundamental, degrees at the positive zero crossing of the phase's voltage)
 Harmonics = Mapping[int, tuple[float, float]]
+Samples = NDArray[np.float64]  # [n, 6 channels] in V and secondary A, or columns of a recording
 Phasors = NDArray[np.complex128]  # [orders, 6 channels], peak values
 PHASES: Final = SCOPES[:SUM]
 FULL_SCALE_V: Final = E44.v_clip * math.sqrt(2.0)  # peak, decision 44

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from countis.supply import synthesis
 from countis.supply.network import (
@@ -19,6 +18,7 @@ from countis.supply.network import (
     Harmonics,
     Load,
     Network,
+    Samples,
     State,
     angle_of,
     connect,
@@ -29,7 +29,6 @@ from countis.supply.network import (
 from countis.supply.profiles import factor
 from countis.words.errors import SupplyError
 
-Samples = NDArray[np.float64]
 _MOVES_PER_SECOND: Final = 5  # loads with a profile change this often
 
 

@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 from comtrade import Cfg, Comtrade
 
-from countis.supply.recorded.formats import Channel, Recorded, Samples
+from countis.supply.network import Samples
+from countis.supply.recorded.formats import Channel, Recorded
 from countis.words.errors import SupplyError, plain
 from countis.words.toml import short
 

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from countis.supply.network import Samples
 from countis.words.errors import SupplyError
 from countis.words.settings import CHANNELS
 
-Samples = NDArray[np.float64]
 RAW_FORMATS: Final = {"f32": 4, "f64": 8, "s16": 2, "s24": 3, "s32": 4}  # bytes of a number, little-endian
 _WAV_PCM, _WAV_FLOAT, _WAV_EXTENSIBLE = 1, 3, 0xFFFE
 _WAV_FORMATS: Final = {(_WAV_PCM, 16): "s16", (_WAV_PCM, 24): "s24", (_WAV_PCM, 32): "s32", (_WAV_FLOAT, 32): "f32",

@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 
 from countis.models import MAX_RATE, MIN_RATE, PROMISED_RATE
-from countis.supply.recorded.formats import RAW_FORMATS, Channel, Recorded, Samples, decode, wav_head
+from countis.supply.network import Samples
+from countis.supply.recorded.formats import RAW_FORMATS, Channel, Recorded, decode, wav_head
 from countis.supply.toml_file import AtEnd, RecordingPlan
 from countis.words.errors import SupplyError, plain
 from countis.words.settings import CHANNELS
