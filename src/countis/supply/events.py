@@ -1,7 +1,7 @@
 """The events of a supply file: which tables they change, and to what, as time goes on.
 
-Rule: an event never changes a table in place. What no event touches stays the very object that was read of the file, so
-that whoever reads the tables knows by identity which of them are new.
+Rule: no table is changed in place. What no event touches stays the very object that was read of the file, by
+which a reader knows that it is not new.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from countis.words.errors import CountisError, SupplyError, plain
 from countis.words.toml import Reader, Row, number, short
 
 _RAMP_STEPS: Final = 2000
+_SETTABLE: Final = "frequency, noise, voltage.…, load.NAME.…, wiring.…, front_end.…, tariff.volts"
 
 
 def _changes(value: Any) -> dict[str, Any]:
@@ -38,18 +39,8 @@ _EVENT: Final[dict[str, Row]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Settable:
-    """The rows of what an event may set: keys of the file itself, of its tables by name, of a load; and all that in words."""
-
-    top: Mapping[str, Row]
-    tables: Mapping[str, Mapping[str, Row]]
-    load: Mapping[str, Row]
-    allowed: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Event:
-    """One `[[event]]`: its number among them, when it begins and ends and how long its ramp takes in s, values by path."""
+    """One `[[event]]`: its number, its begin, its end and the length of its ramp in s, new values by path."""
 
     index: int
     begin: float
@@ -62,7 +53,7 @@ class _Event:
         return max(PIECE / rate, self.ramp / _RAMP_STEPS)
 
     def share(self, time: float, rate: float) -> float:
-        """Return how far a ramp has come in the middle of its step at `time`; 1 at its end, and where there is none."""
+        """Return how far a ramp has come in the middle of its step at `time`; 1 when it is over or none."""
         if time >= self.begin + self.ramp - 1e-9:
             return 1.0
         step = self.step(rate)
@@ -70,10 +61,13 @@ class _Event:
 
 
 class Timeline:
-    """The tables of a supply file as its events change them. rate: samples per second."""
+    """The tables of a supply file as its events change them.
 
-    def __init__(self, reader: Reader, rate: float, settable: Settable) -> None:
-        self._reader, self._rate, self._settable = reader, rate, settable
+    rate: samples per second. rows: of all that may be set, by table; "" is the file itself, "load" any load.
+    """
+
+    def __init__(self, reader: Reader, rate: float, rows: Mapping[str, Mapping[str, Row]]) -> None:
+        self._reader, self._rate, self._rows = reader, rate, rows
         self._events: list[_Event] = []
         for index, table in enumerate(reader.document.get("event", [])):
             row = reader.table(table, "event", index, _EVENT)
@@ -84,7 +78,7 @@ class Timeline:
             self._events.append(_Event(index, row["at"], end, row["over"], row["set"]))
 
     def documents(self, most: int) -> Iterator[tuple[float, dict[str, Any], int]]:
-        """Yield (time, the tables from then on, number of the last event in force) for up to `most` times, rising.
+        """Yield (time, the tables from then on, number of the last event in force) for up to `most` times.
 
         Where no event is in force, the number is 0 and the tables are those of the file.
         """
@@ -96,7 +90,7 @@ class Timeline:
         after = [self._reader.document]  # the tables after so many of the events in force
         ramping: list[int] = []
         for time in self._times(most):
-            first = min([*ramping, *edges.get(time, ())], default=len(self._events))  # nothing changes before this one
+            first = min([*ramping, *edges.get(time, ())], default=len(self._events))  # to set anything new
             for index in edges.get(time, ()):
                 place = bisect_left(in_force, index)
                 if index in in_force[place : place + 1]:
@@ -115,41 +109,39 @@ class Timeline:
         times = {time for event in self._events for time in (event.begin, event.end) if time != inf}
         for event in self._events:
             step = event.step(self._rate)
-            times |= {event.begin + k * step for k in range(int(event.ramp / step))} | {event.begin + event.ramp}
+            times |= {event.begin + k * step for k in range(int(event.ramp / step))}
+            times.add(event.begin + event.ramp)
             if len(times) > most:
                 raise SupplyError(self._reader.name, f"{len(times)} changes and more", f"up to {most}")
         return sorted(times)
 
     def _applied(self, event: _Event, document: dict[str, Any], share: float) -> dict[str, Any]:
-        """Return the tables with what an event sets, of which a share below 1 is on the way from what was there."""
+        """Return the tables with what an event sets; a share below 1 is on the way from what was there."""
         out = dict(document)
         for path, value in event.changes.items():
             *_, key = parts = path.split(".")
-            table, rows = out, self._settable.top
+            table, rows = out, self._rows[""]
             match parts:
                 case [_]:
                     pass
-                case [name, _] if name in self._settable.tables:
-                    table = out[name] = dict(out.get(name, {}))
-                    rows = self._settable.tables[name]
                 case ["load", name, _]:
-                    place = self._number_of_load(event, out.get("load", []), name)
-                    out["load"] = list(out["load"])
-                    table = out["load"][place] = dict(out["load"][place])
-                    rows = self._settable.load
+                    rows, loads = self._rows["load"], list(out.get("load", []))
+                    names = [str(load.get("name", n)) for n, load in enumerate(loads, 1)]
+                    if name not in names:
+                        allowed = plain(", ".join(names), 200) or "a load first"
+                        raise self._fail(event, "set", f"no load {short(name)}", allowed)
+                    table = loads[names.index(name)] = dict(loads[names.index(name)])
+                    out["load"] = loads
+                case [name, _] if name in self._rows and name not in ("", "load"):
+                    rows = self._rows[name]
+                    table = out[name] = dict(out.get(name, {}))
                 case _:
                     rows = {}
             if key not in rows:
-                raise self._fail(event, "set", f"nothing to set at {short(path)}", self._settable.allowed)
+                raise self._fail(event, "set", f"nothing to set at {short(path)}", _SETTABLE)
             before = table.get(key, rows[key][0])
-            table[key] = value if share >= 1.0 else self._between(event, path, rows[key], before, value, share)
+            table[key] = self._between(event, path, rows[key], before, value, share) if share < 1.0 else value
         return out
-
-    def _number_of_load(self, event: _Event, loads: list[dict[str, Any]], name: str) -> int:
-        names = [str(load.get("name", n)) for n, load in enumerate(loads, 1)]
-        if name not in names:
-            raise self._fail(event, "set", f"no load {short(name)}", plain(", ".join(names), 200) or "a load first")
-        return names.index(name)
 
     def _between(self, event: _Event, path: str, row: Row, before: Any, value: Any, share: float) -> Any:
         """Return what a ramp has come to that goes from one number to another."""

@@ -1,6 +1,7 @@
 """Networks, loads, wiring and the front end, and the phasors they make.
 
-Rule: values only, and pure functions of them. What changes in time is a list of such values; `source.py` plays it.
+Rule: values only, and pure functions of them. What changes in time is a list of values, which `source.py`
+plays.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One load: RMS of the fundamental in secondary A on its phases, degrees behind the voltage, export turns it round.
+    """One load: RMS of the fundamental in secondary A on its phases, degrees behind the voltage.
 
-    fired: degrees after each zero crossing of the voltage at which a dimmer lets the current through; 0 is at once.
-    burst: whole cycles on and off, from the voltage's zero crossing on. A fired or bursting load has no harmonics set.
+    export: the current is turned round. fired: degrees after each zero crossing of the voltage at which a
+    dimmer lets the current through; 0 is at once. burst: whole cycles on and off, from the voltage's zero
+    crossing on. A fired or bursting load has no harmonics set.
     """
 
     current: float
@@ -64,11 +66,11 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """How the meter is connected: faults, and what is right.
+    """How the meter is connected: what is wrong, and what is right.
 
-    missing: phases whose voltage terminal is dead. voltage: which phase is on each voltage terminal. ct: which phase each
-    current transformer embraces. reversed: terminals whose CT is the wrong way round. neutral_lost: the installation's
-    neutral is broken upstream, so that the loads hold the star point.
+    missing: phases whose voltage terminal is dead. voltage: the phase on each voltage terminal. ct: the phase
+    each current transformer embraces. reversed: terminals whose CT is the wrong way round. neutral_lost: the
+    neutral of the installation is broken upstream, so that the loads hold the star point.
     """
 
     missing: tuple[int, ...] = ()
@@ -77,14 +79,19 @@ class Wiring:
     reversed: tuple[int, ...] = ()
     neutral_lost: bool = False
 
+    @property
+    def transformers(self) -> list[tuple[int, float]]:
+        """The CTs of I1 I2 I3: (phase it embraces, −1 where it is the wrong way round)."""
+        return [(phase, -1.0 if k in self.reversed else 1.0) for k, phase in enumerate(self.ct)]
+
 
 @dataclass(frozen=True, slots=True)
 class FrontEnd:
     """What lies between terminals and samples, by channel V1 V2 V3 I1 I2 I3.
 
-    gain: factors. offset: V and A. phase: degrees by which a channel lags at 50 Hz; it is a delay, so a harmonic lags by its
-    order as much. noise: RMS, of full scale.
-    bits: of the converter, 16 or 24, which clips at full scale; None is ideal.
+    gain: factors. offset: V and A. phase: degrees by which a channel lags at 50 Hz; it is a delay, so a
+    harmonic lags by its order as much. noise: RMS, of full scale. bits: of the converter, which clips at full
+    scale; None is ideal.
     """
 
     gain: tuple[float, ...] = (1.0,) * 6
@@ -128,7 +135,7 @@ def voltage_phasors(network: Network, orders: Sequence[int]) -> Phasors:
 
 
 def load_phasors(load: Load, network: Network, orders: Sequence[int]) -> Phasors:
-    """Return the phasors of a load's currents in channels 3..5, before any wiring; none for a switched load."""
+    """Return the phasors of a load's currents in channels 3..5, before any wiring; 0 for a switched load."""
     phasors = np.zeros((len(orders), 6), complex)
     if not load.switched:
         for phase in load.phases:
@@ -138,8 +145,8 @@ def load_phasors(load: Load, network: Network, orders: Sequence[int]) -> Phasors
 
 
 def _put(phasors: Phasors, orders: Sequence[int], channel: int, rms: float, zero: float, angle: float,
-         harmonics: Harmonics) -> None:  # fmt: skip
-    """Place one channel: its fundamental at `angle`, harmonics counted from the voltage's zero crossing `zero`."""
+         harmonics: Harmonics) -> None:
+    """Fill one channel: its fundamental at `angle`, harmonics from the voltage's zero crossing `zero` on."""
     peak = rms * math.sqrt(2.0)
     phasors[orders.index(1), channel] = cmath.rect(peak, math.radians(angle))
     for order, (ratio, degrees) in harmonics.items():
@@ -147,16 +154,18 @@ def _put(phasors: Phasors, orders: Sequence[int], channel: int, rms: float, zero
 
 
 def at_terminals(state: State) -> Phasors:
-    """Return the phasors [orders, 6] at the terminals, before the front end; the fundamental first, peak values."""
+    """Return the phasors at the terminals, before the front end; the fundamental is the first order."""
     network, orders = state.network, sorted(state.orders)
-    total = voltage_phasors(network, orders) + sum(load_phasors(load, network, orders) for load in state.loads)
+    currents = sum(load_phasors(load, network, orders) for load in state.loads)
+    total = voltage_phasors(network, orders) + currents
     return connect(total, state.wiring, FrontEnd(), orders, network.frequency)
 
 
 def lose_neutral(phasors: Phasors, orders: Sequence[int]) -> Phasors:
     """Return voltages and currents when the neutral is broken upstream and the loads hold the star point.
 
-    At the fundamental the loads are admittances I/V; harmonic currents lose what would have flowed in the neutral.
+    At the fundamental loads are admittances I/V; harmonic currents lose what would have flowed in the
+    neutral.
     """
     out = phasors.copy()
     volts, amperes = phasors[:, :3], phasors[:, 3:]
@@ -173,34 +182,13 @@ def lose_neutral(phasors: Phasors, orders: Sequence[int]) -> Phasors:
     return out
 
 
-@dataclass(frozen=True, slots=True)
-class CurrentChannel:
-    """One of I1 I2 I3 as it is wired.
-
-    channel: 3..5. phase: the one its CT embraces. sign: −1 where the CT is the wrong way round. lag: in turns.
-    """
-
-    channel: int
-    phase: int
-    sign: float
-    lag: float
-
-
-def current_channels(wiring: Wiring, front_end: FrontEnd, frequency: float) -> list[CurrentChannel]:
-    """Return I1, I2, I3 as they are wired."""
-    lags = front_end.lags(frequency)
-    return [CurrentChannel(3 + k, phase, -1.0 if k in wiring.reversed else 1.0, lags[3 + k])
-            for k, phase in enumerate(wiring.ct)]
-
-
 def connect(phasors: Phasors, wiring: Wiring, front_end: FrontEnd, orders: Sequence[int],
             frequency: float) -> Phasors:
     """Return what arrives at the terminals, with the phase errors of the channels."""
     out = lose_neutral(phasors, orders) if wiring.neutral_lost else phasors.copy()
-    currents = current_channels(wiring, front_end, frequency)
     out[:, :3] = out[:, list(wiring.voltage)]
     out[:, list(wiring.missing)] = 0.0
-    out[:, 3:] = out[:, [3 + current.phase for current in currents]]
-    out[:, [current.channel for current in currents if current.sign < 0.0]] *= -1.0
+    out[:, 3:] = out[:, [3 + phase for phase, _ in wiring.transformers]]
+    out[:, [3 + k for k, (_, sign) in enumerate(wiring.transformers) if sign < 0.0]] *= -1.0
     out *= np.exp(-1j * (2.0 * np.pi * np.outer(np.asarray(orders), front_end.lags(frequency))))
     return out

@@ -1,6 +1,6 @@
 """The supply TOML: text in, a plan of states in time or of a recording out.
 
-Rule: a key that is not known, a wrong type and a value out of range are errors with file, line and what is allowed.
+Rule: an unknown key, a wrong type and a value out of range are errors with file, line and what is allowed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from math import cos, radians
 from typing import Any, Final
 
 from countis.models import MAX_RATE, MIN_RATE
-from countis.supply.events import Settable, Timeline
+from countis.supply.events import Timeline
 from countis.supply.network import PHASES, FrontEnd, Harmonics, Load, Network, State, Wiring, angle_of
 from countis.supply.profiles import PROFILES, Points
 from countis.supply.source import Supply
@@ -57,16 +57,14 @@ class StatePlan:
 
     def sized(self, ratio: float) -> State:
         """Return the state behind CTs of a ratio."""
-        loads = zip(self.state.loads, self.powers, strict=True)
-        sized = [load if power is None else replace(load, current=_current(power / ratio, load, self.state.network))
-                 for load, power in loads]
-        return replace(self.state, loads=tuple(sized))
-
-
-def _current(watts: float, load: Load, network: Network) -> float:
-    """Return the current that takes so many watts; none where there is no voltage."""
-    volts = sum(network.volts[p] for p in load.phases)
-    return watts / (volts * cos(radians(load.angle))) if volts > _NO_VOLTS else 0.0
+        loads = []
+        for load, power in zip(self.state.loads, self.powers, strict=True):
+            volts = sum(self.state.network.volts[p] for p in load.phases)
+            if power is not None:
+                current = power / ratio / (volts * cos(radians(load.angle))) if volts > _NO_VOLTS else 0.0
+                load = replace(load, current=current)
+            loads.append(load)
+        return replace(self.state, loads=tuple(loads))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ class SupplyPlan:
     recording: RecordingPlan | None
 
     def build(self, ratio: float, midnight: float = 43200.0) -> Supply:
-        """Return the source of samples behind CTs of a ratio. midnight: seconds after midnight at its start."""
+        """Return the samples behind CTs of a ratio. midnight: seconds after midnight at the first of them."""
         states = [(seconds, plan.sized(ratio)) for seconds, plan in self.states]
         return Supply(states, rate=self.rate, seed=self.seed, midnight=midnight)
 
@@ -156,24 +154,20 @@ def _channels(value: Any) -> Mapping[str, str]:
     return {key: text(name) for key, name in value.items()}
 
 
-def _as_is(value: Any) -> Any:
-    return value
-
-
 # Words of the file -> what they mean; any other word is a KeyError, as `Reader` takes it.
-_PHASES_OF_LOAD: Final[dict[str, tuple[int, ...]]] = {"all": (0, 1, 2), **{name: (n,) for n, name in enumerate(PHASES)}}
+_PHASES_OF_LOAD: Final[dict[str, tuple[int, ...]]] = {"all": (0, 1, 2), "L1": (0,), "L2": (1,), "L3": (2,)}
 _EXPORTS: Final = {"import": False, "export": True}
 _LOST: Final = {"ok": False, "lost": True}
 _VOLTS: Final[Row] = (230.0, number(0.0, 1000.0), "0..1000 V")
 _HARMONICS: Final[Row] = ({}, _harmonics, "order 2..40 = [ratio 0..10, degrees]")
-_TABLES: Final = ("voltage", "wiring", "front_end", "tariff", "recording")
 _TOP: Final[dict[str, Row]] = {
     "rate": (8000.0, number(MIN_RATE, MAX_RATE), f"{MIN_RATE}..{MAX_RATE} samples per second"),
     "frequency": (50.0, number(0.0, 400.0), "0..400 Hz"),
     "seed": (1, whole(0, 2**31), "a whole number from 0 on"),
     "noise": (0.0, number(0.0, 0.1), "0..0.1 of full scale"),
-    **{name: ({}, _as_is, f"[{name}]") for name in _TABLES},
-    **{name: ([], _as_is, f"[[{name}]]") for name in ("load", "event")},
+    **{name: ({}, lambda table: table, f"[{name}]")
+       for name in ("voltage", "wiring", "front_end", "tariff", "recording")},
+    **{name: ([], lambda tables: tables, f"[[{name}]]") for name in ("load", "event")},
 }
 _VOLTAGE: Final[dict[str, Row]] = {
     **dict.fromkeys(PHASES, _VOLTS),
@@ -189,7 +183,8 @@ _LOAD: Final[dict[str, Row]] = {
     "pf": (None, _power_factor, "-1..1 but 0; + lagging, - leading"),
     "direction": (False, _EXPORTS.__getitem__, ", ".join(_EXPORTS)),
     "harmonics": _HARMONICS,
-    "profile": (PROFILES["steady"], _profile, ", ".join(PROFILES) + ", or [[hour, factor], …] with rising hours"),
+    "profile": (PROFILES["steady"], _profile,
+                f"{', '.join(PROFILES)}, or [[hour, factor], …] with rising hours"),
     "fired": (0.0, number(0.0, 179.0), "0..179 degrees after the zero crossing"),
     "burst": (None, _pair_of(whole(1, 10_000), whole(1, 10_000)), "[cycles on, cycles off]"),
 }
@@ -217,15 +212,13 @@ _RECORDING: Final[dict[str, Row]] = {
     "to": (None, number(0.0, 1e9), "seconds after from"),
     "at_end": (AtEnd.STOP, AtEnd, ", ".join(AtEnd)),
 }
-_ROWS: Final = {"": _TOP, "voltage": _VOLTAGE, "load": _LOAD, "wiring": _WIRING, "front_end": _FRONT_END,
+_ROWS: Final = {"voltage": _VOLTAGE, "load": _LOAD, "wiring": _WIRING, "front_end": _FRONT_END,
                 "tariff": _TARIFF}
-_SETTABLE: Final = Settable(
-    {key: _TOP[key] for key in ("frequency", "noise")},
-    {name: _ROWS[name] for name in ("voltage", "wiring", "front_end", "tariff")}, _LOAD,
-    "frequency, noise, voltage.…, load.NAME.…, wiring.…, front_end.…, tariff.volts")
+_SETTABLE: Final = {"": {key: _TOP[key] for key in ("frequency", "noise")}, **_ROWS}
 
 
-def read_supply(content: str, name: str, most_states: int = _MOST_STATES, most_loads: int = _MOST_LOADS) -> SupplyPlan:
+def read_supply(content: str, name: str, most_states: int = _MOST_STATES,
+                most_loads: int = _MOST_LOADS) -> SupplyPlan:
     """Read a supply file; SupplyError with file, line, key and what is allowed."""
     reader = Reader(content, name)
     top = reader.table(reader.document, "", 0, _TOP)
@@ -235,27 +228,26 @@ def read_supply(content: str, name: str, most_states: int = _MOST_STATES, most_l
     if len(top["load"]) > most_loads:
         raise reader.fail("", 0, "load", f"{len(top['load'])} of them", f"up to {most_loads}")
     recording = _recording(reader, top["recording"]) if "recording" in reader.document else None
-    beside = [key for key in ("voltage", "load", "wiring", "front_end", "event", "noise") if key in reader.document]
-    if recording is not None and beside:
-        raise reader.fail("", 0, beside[0], "beside a recording", "[recording] instead of voltage and load")
+    for key in ("voltage", "load", "wiring", "front_end", "event", "noise"):
+        if recording is not None and key in reader.document:
+            raise reader.fail("", 0, key, "beside a recording", "[recording] instead of voltage and load")
     known: Known = {}
     states = [(0.0, _state(reader, reader.document, top["rate"], known))]
     most_states = min(most_states, _MOST_IN_ALL // max(1, len(top["load"])))
     for time, document, event in Timeline(reader, top["rate"], _SETTABLE).documents(most_states):
         try:
             state = _state(reader, document, top["rate"], known)
-        except SupplyError:  # raised again with the line of the event, for which the whole file is looked through
+        except SupplyError:  # raised again with the line of the event: only now is the file searched for it
             state = _state(reader.inside("event", event, "set"), document, top["rate"], known)
         states.append((time, state))
     return SupplyPlan(top["rate"], top["seed"], tuple(states), recording)
 
 
-# Name and number of a table -> the table as it stood, and what was read of it.
-Known = dict[tuple[str, int], tuple[Any, Any]]
+Known = dict[tuple[str, int], tuple[Any, Any]]  # name, number of a table -> the table, what was read of it
 
 
 def _state(reader: Reader, document: Mapping[str, Any], rate: float, known: Known) -> StatePlan:
-    """Read everything that a supply is at one time; a table that is the very object in `known` is not read again."""
+    """Read all that a supply is at one time; a table that is the very object in `known` is not read again."""
 
     def once(name: str, values: Any, read: Callable[[Any, str, int], Any], index: int = 0) -> Any:
         if (name, index) not in known or known[name, index][0] is not values:
@@ -265,23 +257,25 @@ def _state(reader: Reader, document: Mapping[str, Any], rate: float, known: Know
     def table(values: Any, name: str, index: int) -> dict[str, Any]:
         return reader.table(values, name, index, _ROWS[name])
 
-    top = table(document, "", 0)
+    top = reader.table(document, "", 0, _TOP)
+    frequency, highest = top["frequency"], f"below {rate / 2:g} Hz"
     voltage = once("voltage", top["voltage"], table)
-    network = Network(tuple(voltage[p] for p in PHASES), voltage["angle"], top["frequency"], voltage["harmonics"])
+    network = Network(tuple(voltage[p] for p in PHASES), voltage["angle"], frequency, voltage["harmonics"])
     loads = [once("load", values, partial(_load, reader), n) for n, values in enumerate(top["load"])]
     wired = once("wiring", top["wiring"], table)
+    if wired["neutral"] and any(load.switched for load, _ in loads):
+        wrong = "lost with a fired or bursting load"
+        raise reader.fail("wiring", 0, "neutral", wrong, "lost with steady loads")
     wiring = Wiring(wired["missing"], wired["swapped"], wired["ct"], wired["reversed"], wired["neutral"])
-    if wiring.neutral_lost and any(load.switched for load, _ in loads):
-        raise reader.fail("wiring", 0, "neutral", "lost with a fired or bursting load", "lost with steady loads")
     front = once("front_end", top["front_end"], table)
     front_end = FrontEnd(front["gain"], front["offset"], front["phase"], top["noise"], front["bits"])
     tariff = once("tariff", top["tariff"], table)
-    if network.frequency >= rate / 2:
-        raise reader.fail("", 0, "frequency", "above half of the rate", f"below {rate / 2:g} Hz")
-    harmonics = [("voltage", 0, network.harmonics), *(("load", n, load.harmonics) for n, (load, _) in enumerate(loads))]
-    for name, index, orders in harmonics:
-        if any(k * network.frequency >= rate / 2 for k in orders):
-            raise reader.fail(name, index, "harmonics", "above half of the rate", f"below {rate / 2:g} Hz")
+    if frequency >= rate / 2:
+        raise reader.fail("", 0, "frequency", "above half of the rate", highest)
+    harmonics = [("load", n, load.harmonics) for n, (load, _) in enumerate(loads)]
+    for name, index, orders in (("voltage", 0, network.harmonics), *harmonics):
+        if any(k * frequency >= rate / 2 for k in orders):
+            raise reader.fail(name, index, "harmonics", "above half of the rate", highest)
     state = State(network, tuple(load for load, _ in loads), wiring, front_end, tariff["volts"])
     return StatePlan(state, tuple(power for _, power in loads))
 
@@ -295,10 +289,12 @@ def _load(reader: Reader, values: Any, name: str, index: int) -> tuple[Load, flo
     if row["current"] is None and row["power"] is None:
         raise reader.fail("load", index, "current", "missing", "current or power")
     if row["harmonics"] and (row["fired"] or row["burst"]):
-        raise reader.fail("load", index, "harmonics", "of a fired or bursting load", "none: its switching makes them")
+        allowed = "none: its switching makes them"
+        raise reader.fail("load", index, "harmonics", "of a fired or bursting load", allowed)
     angle = angle_of(row["pf"]) if row["pf"] is not None else row["angle"] or 0.0
     if row["power"] is not None and not -89.9 <= angle <= 89.9:
-        raise reader.fail("load", index, "angle", "no power at 90 degrees and beyond", "-89.9..89.9 with power")
+        allowed = "-89.9..89.9 with power"
+        raise reader.fail("load", index, "angle", "no power at 90 degrees and beyond", allowed)
     current = row["current"] if row["current"] is not None else 0.0
     load = Load(current=current, phases=row["phase"], angle=angle, export=row["direction"],
                 harmonics=row["harmonics"], profile=row["profile"], fired=row["fired"], burst=row["burst"])
@@ -311,5 +307,5 @@ def _recording(reader: Reader, values: Any) -> RecordingPlan:
         raise reader.fail("recording", 0, "file", "missing", "a file")
     if row["to"] is not None and row["to"] <= row["from"]:
         raise reader.fail("recording", 0, "to", f"{row['to']:g} is not after from", f"above {row['from']:g}")
-    return RecordingPlan(file=row["file"], channels=row["channels"], v_scale=row["v_scale"], i_scale=row["i_scale"],
-                         start=row["from"], end=row["to"], at_end=row["at_end"])
+    return RecordingPlan(file=row["file"], channels=row["channels"], v_scale=row["v_scale"],
+                         i_scale=row["i_scale"], start=row["from"], end=row["to"], at_end=row["at_end"])

@@ -1,19 +1,19 @@
 """Accuracy and influence: which signals are driven, and what each tells about which limits.
 
-Rule: a signal is driven once for all limits it can be held against; what an influence moves is the error of the
-same signal without it.
+Rule: a signal is driven once for all limits it can be held against; what an influence moves is the error of
+the same signal without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 from zlib import crc32
 
 from countis.host.lab.typetest import points
 from countis.host.lab.typetest.outcome import ChartKey, Point
-from countis.host.lab.typetest.points import About, Front, How, Influence, Quantity, limit_at
+from countis.host.lab.typetest.points import About, Front, How, Influence, Limit, Quantity
 from countis.host.lab.typetest.signals import ALL, FRONT_ENDS, RATE, Signal, seconds_for
 from countis.host.lab.typetest.stand import Make, Stand, errors
 from countis.models import Model
@@ -27,26 +27,8 @@ _LED_FROM: Final = 1.0  # A
 _QUICK: Final = 0.1  # noise is measured to this part of the margin when there is no time
 
 
-@dataclass(frozen=True, slots=True)
-class LimitRow:
-    """A limit in % that a signal is held against."""
-
-    standard: str
-    quantity: Quantity
-    load: str
-    factor: str
-    pct: float
-
-
-def limit_row(standard: str, quantity: Quantity, load: str, factor: str, current: float) -> LimitRow:
-    """Return the limit at a current that the tables have a row for."""
-    pct = limit_at(standard, quantity, load, factor, current)
-    assert pct is not None
-    return LimitRow(standard, quantity, load, factor, pct)
-
-
 Ratio = tuple[int, int]  # of a CT: primary and secondary A
-Errors = dict[tuple[LimitRow, Ratio], dict[How, float]]  # in %; the best way of reading first
+Errors = dict[tuple[Limit, Ratio], dict[How, float]]  # in %; the best way of reading first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +42,7 @@ class Drive:
     front_end: Front
     signal: Signal
     seconds: float
-    limits: tuple[LimitRow, ...]
+    limits: tuple[Limit, ...]
     ratios: tuple[Ratio, ...] = ((200, 5),)
     seed: int = 1
     calibration: Calibration = field(default_factory=Calibration)
@@ -76,7 +58,8 @@ class Drive:
 
 def kind_of(quantity: Quantity, signal: Signal) -> str:
     """Return the kind of energy a signal counts."""
-    return {Quantity.ACTIVE: ("Ea-", "Ea+"), Quantity.REACTIVE: ("Er-", "Er+")}[quantity][signal.power(quantity) >= 0.0]
+    kinds = {Quantity.ACTIVE: ("Ea-", "Ea+"), Quantity.REACTIVE: ("Er-", "Er+")}[quantity]
+    return kinds[signal.power(quantity) >= 0.0]
 
 
 def measure(drive: Drive, signal: Signal, make: Make) -> Errors:
@@ -104,13 +87,13 @@ def counter_error(drive: Drive, make: Make) -> float:
     return by_how[How.COUNTER]
 
 
-def describe(drive: Drive, row: LimitRow, ratio: Ratio) -> str:
-    """Name a point in words."""
-    s = drive.signal
-    load = row.load if s.phases == ALL else "L" + "+".join(str(p + 1) for p in s.phases)
-    current = f"{s.current * 1000:g} mA" if s.current < 1.0 else f"{s.current:g} A"
-    return (f"{drive.front_end}, {load}, {row.factor}, {current}, {s.direction}, CT {ratio[0]}/{ratio[1]}, "
-            f"{s.volts:g} V {s.frequency:g} Hz")
+def describe(drive: Drive, signal: Signal, row: Limit, ratio: Ratio) -> str:
+    """Name a point in words: a signal of a drive, held against a limit."""
+    load = row.load if signal.phases == ALL else "L" + "+".join(str(p + 1) for p in signal.phases)
+    current = f"{signal.current * 1000:g} mA" if signal.current < 1.0 else f"{signal.current:g} A"
+    oddity = "".join(f", L{p + 1} interrupted" for p in signal.missing) + (", L1-L3-L2" if signal.reversed else "")
+    return (f"{drive.front_end}, {load}, {row.factor}, {current}, {signal.direction}, CT {ratio[0]}/{ratio[1]}, "
+            f"{signal.volts:g} V {signal.frequency:g} Hz{oddity}")
 
 
 def drive_accuracy(drive: Drive, make: Make) -> list[Point]:
@@ -118,10 +101,10 @@ def drive_accuracy(drive: Drive, make: Make) -> list[Point]:
     margin = points.MARGINS[drive.front_end][About.ACCURACY]
     out = []
     for (row, ratio), by_how in measure(drive, drive.signal, make).items():
+        name = describe(drive, drive.signal, row, ratio)
         chart = ChartKey(row.load, row.factor, drive.signal.current, drive.front_end)
-        out += [Point(standard=row.standard, about=About.ACCURACY, point=describe(drive, row, ratio), how=how,
-                      error_pct=error, limit_pct=row.pct, margin=margin, chart=chart)
-                for how, error in by_how.items()]
+        out += [Point(row.standard, About.ACCURACY, name, error_pct=error, limit_pct=row.pct, margin=margin, how=how,
+                      chart=chart) for how, error in by_how.items()]
     return out
 
 
@@ -131,42 +114,34 @@ def drive_influence(drive: Drive, make: Make) -> list[Point]:
     Where an influence has a low limit of its own, it is the error that is held against them, not its change.
     """
     assert drive.influence is not None
-    low, name = drive.influence.low, drive.influence.name
+    low, series = drive.influence.low, drive.influence.name
     margin = points.MARGINS[drive.front_end][About.INFLUENCE] if low is None else 1.0
     still = measure(drive, drive.signal, make)
     out = []
     for signal in drive.stimuli:
         for (row, ratio), by_how in measure(drive, signal, make).items():
             error = by_how[How.COUNTER] - (still[row, ratio][How.COUNTER] if low is None else 0.0)
-            text = f"{name}: {describe(replace(drive, signal=signal), row, ratio)}{_oddity(signal)}"
-            out.append(Point(standard=row.standard, about=About.INFLUENCE, point=text, error_pct=error,
-                             limit_pct=row.pct, margin=margin, low_pct=low,
-                             chart=ChartKey(name, row.factor, signal.current, drive.front_end)))
+            name = f"{series}: {describe(drive, signal, row, ratio)}"
+            chart = ChartKey(series, row.factor, signal.current, drive.front_end)
+            out.append(Point(row.standard, About.INFLUENCE, name, error_pct=error, limit_pct=row.pct, margin=margin,
+                             chart=chart, low_pct=low))
     return out
 
 
-def _oddity(signal: Signal) -> str:
-    without = "".join(f", L{p + 1} interrupted" for p in signal.missing)
-    return without + (", L1-L3-L2" if signal.reversed else "")
-
-
 def drive_difference(drives: Sequence[Drive], make: Make) -> list[Point]:
-    """Hold the error of single-phase loads against that of the balanced load, which is the first of `drives`."""
+    """Hold the error of single-phase loads against that of the balanced load, the first of the drives."""
     balanced, *single = [measure(drive, drive.signal, make) for drive in drives]
     of_balanced = {row.standard: by_how[How.COUNTER] for (row, _), by_how in balanced.items()}
     out = []
     for drive, of_phase in zip(drives[1:], single, strict=True):
+        margin = points.MARGINS[drive.front_end][About.ACCURACY]
         for (row, ratio), by_how in of_phase.items():
             limit = points.SINGLE_AGAINST_BALANCED[row.standard]
             if limit is not None and row.standard in of_balanced:
-                out.append(Point(standard=row.standard, about=About.ACCURACY, limit_pct=limit,
-                                 point=f"{describe(drive, row, ratio)}, against balanced",
-                                 error_pct=by_how[How.COUNTER] - of_balanced[row.standard],
-                                 margin=points.MARGINS[drive.front_end][About.ACCURACY]))
+                name = f"{describe(drive, drive.signal, row, ratio)}, against balanced"
+                error = by_how[How.COUNTER] - of_balanced[row.standard]
+                out.append(Point(row.standard, About.ACCURACY, name, error_pct=error, limit_pct=limit, margin=margin))
     return out
-
-
-# which signals
 
 
 def networks(model: Model) -> tuple[tuple[float, float], ...]:
@@ -175,13 +150,13 @@ def networks(model: Model) -> tuple[tuple[float, float], ...]:
             *((v, 50.0) for v in (model.un_max,) if v != model.un))
 
 
-def _limits(load: str, factor: str, current: float) -> tuple[LimitRow, ...]:
+def _limits(load: str, factor: str, current: float) -> tuple[Limit, ...]:
+    """Return the tightest limit of each standard that has one."""
     kinds = dict.fromkeys((r.standard, r.quantity) for r in points.ACCURACY)
-    return tuple(limit_row(*kind, load, factor, current) for kind in kinds
-                 if limit_at(*kind, load, factor, current) is not None)
+    return tuple(row for kind in kinds for row in points.limits_at(*kind, load, factor, current)[:1])
 
 
-def _seconds(signal: Signal, rows: Sequence[LimitRow], front_end: Front, about: About, quick: bool) -> float:
+def _seconds(signal: Signal, rows: Sequence[Limit], front_end: Front, about: About, quick: bool) -> float:
     margin = points.MARGINS[front_end][about] / (_QUICK if quick else 1.0)
     needed = max(seconds_for(signal, row.quantity, FRONT_ENDS[front_end], row.pct * margin) for row in rows)
     least = _LED if signal.current >= _LED_FROM and front_end is Front.IDEAL else _SHORT
@@ -224,10 +199,9 @@ def influence_drives(model: Model, seed: int, calibration: Calibration, quick: b
         for volts, f in networks(model)[: 1 if quick else None]:
             for row in points.INFLUENCES:
                 for current in row.currents[-1:] if quick else row.currents:
-                    for factor in dict.fromkeys(factor for _, _, factor, _ in row.limits()):
+                    for factor in dict.fromkeys(limit.factor for limit in row.limits()):
                         base = Signal(current, points.ANGLES[factor], volts=volts, frequency=f)
-                        limits = tuple(LimitRow(standard, quantity, points.BALANCED, factor, pct)
-                                       for standard, quantity, of, pct in row.limits() if of == factor)
+                        limits = tuple(limit for limit in row.limits() if limit.factor == factor)
                         seconds = _seconds(base, limits, front_end, About.INFLUENCE, quick)
                         yield Drive(model=model, front_end=front_end, signal=base, limits=limits,
                                     seconds=min(seconds * longer, _LONGEST),

@@ -1,6 +1,7 @@
-"""What is not an error at a load: starting, no load, constants, pulses, repeatability, phases, frequency, disturbances.
+"""What is no error at a load: starting, no load, constants, pulses, phases, frequency, disturbances and the like.
 
-Rule: each check is a function of the bench's context that yields points and checks; nothing is shared between them.
+Rule: each check is a function of the bench's context that yields points and checks; nothing is shared between
+them.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from countis.host.lab.typetest import points
-from countis.host.lab.typetest.accuracy import Drive, counter_error, drive_difference, kind_of, limit_row
+from countis.host.lab.typetest.accuracy import Drive, counter_error, drive_difference, kind_of
 from countis.host.lab.typetest.outcome import Check, Point, Result
 from countis.host.lab.typetest.points import EN, HOUSE, IEC_ACTIVE, IEC_REACTIVE, About, Front, How, Quantity
 from countis.host.lab.typetest.signals import ALL, FRONT_ENDS, RATE, Signal, seconds_for, through
@@ -33,7 +34,7 @@ _ALL_F: Final = range(45, 66)
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every check needs. make: makes a meter. calibration: of the 24-bit front end. quick: there is no time."""
+    """What every check needs. make: makes a meter. calibration: of the 24-bit front end. quick: in a hurry."""
 
     model: Model
     make: Make
@@ -45,8 +46,8 @@ class Context:
               **settings: int) -> Stand:
         """Return a stand with one meter."""
         constants = self.calibration if front_end is Front.BITS_24 else Calibration()
-        settings = {"ct_primary": 5, "ct_secondary": 5} | settings
-        return Stand(Supply(states, rate=rate, seed=self.seed), [self.make(self.model, rate, settings, constants)])
+        meter = self.make(self.model, rate, {"ct_primary": 5, "ct_secondary": 5} | settings, constants)
+        return Stand(Supply(states, rate=rate, seed=self.seed), [meter])
 
     def steady(self, signal: Signal, front_end: Front, rate: float = RATE, **settings: int) -> Stand:
         """Return a stand with one meter and a signal that stays."""
@@ -54,7 +55,7 @@ class Context:
 
 
 def starting(c: Context) -> Iterator[Result]:
-    """At the starting current the meter starts and goes on; the LED tells, in its own time, where there is time."""
+    """At the starting current the meter starts and goes on; where there is time, the LED tells in its own."""
     for standard, quantity, current in points.STARTING:
         active = quantity is Quantity.ACTIVE
         signal = Signal(current, 0.0 if active else 90.0)
@@ -68,29 +69,31 @@ def starting(c: Context) -> Iterator[Result]:
             stand.feed(6.0)
             energies.append(device.energy(device.meter.state.row, kind_of(quantity, signal)))
         expected = abs(signal.power(quantity)) * 6.0 / 3.6e-3  # µWh
-        goes_on = all(0.5 * expected < after - before < 1.5 * expected for before, after in pairwise(energies))
+        goes_on = all(0.5 * expected < b - a < 1.5 * expected for a, b in pairwise(energies))
         name = f"{quantity}, {current * 1000:g} mA"
-        yield Check(standard=standard, about=About.STARTING, point=f"{name}: starts and goes on", ok=goes_on)
+        yield Check(standard, About.STARTING, f"{name}: starts and goes on", goes_on)
         if slow:
             flashes = device.pulses["led"]
             while len(flashes) < 2 and device.samples_fed < 3.1 * period * rate and goes_on:
                 stand.feed(60.0)
-            on_time = len(flashes) >= 2 and all((b - a) / 1e9 <= 1.5 * period for a, b in pairwise([0, *flashes[:2]]))
+            waits = [(b - a) / 1e9 for a, b in pairwise([0, *flashes[:2]])]
+            on_time = len(waits) == 2 and max(waits) <= 1.5 * period
             name = f"{name}: two flashes, each within 1.5 periods of {period:.0f} s"
-            yield Check(standard=standard, about=About.STARTING, point=name, ok=on_time)
+            yield Check(standard, About.STARTING, name, on_time)
 
 
 def no_load(c: Context) -> Iterator[Result]:
     """With open current circuits nothing is counted, whatever the front end makes of it."""
     longest = 60.0 if c.quick else points.NO_LOAD_MINUTES * 60.0
-    for share, seconds in ((1.15, longest), (0.8, longest / 60.0), (1.0, longest / 60.0), (1.1, longest / 60.0)):
+    for share, part in ((1.15, 1.0), (0.8, 60.0), (1.0, 60.0), (1.1, 60.0)):
+        seconds = longest / part
         stand = c.steady(Signal(0.0, volts=share * c.model.un), Front.BITS_24)
         stand.feed(max(seconds, 5.0))
         device = stand.devices[0]
         silent = not counters(device.meter.state.row).any() and not any(device.pulses.values())
         name = f"{share:g} Un, {seconds / 60.0:g} min: nothing is counted"
         for standard in (EN, IEC_ACTIVE, IEC_REACTIVE):
-            yield Check(standard=standard, about=About.NO_LOAD, point=name, ok=silent)
+            yield Check(standard, About.NO_LOAD, name, silent)
 
 
 def meter_constant(c: Context) -> Iterator[Result]:
@@ -103,14 +106,14 @@ def meter_constant(c: Context) -> Iterator[Result]:
             meter, flashes = stand.devices[0].meter, len(stand.devices[0].pulses["led"])
             flash = primary * 1000 * MICRO // meter.model.led_per_kwh
             counted = (meter.exact("Ea+") + meter.exact("Ea-")) * secondary // flash
-            name = f"CT {primary}/{secondary}, {signal.direction}: {flashes} flashes, the counters say {counted}"
+            name = f"CT {primary}/{secondary}, {signal.direction}"
+            name = f"{name}: {flashes} flashes, the counters say {counted}"
             for standard in (EN, IEC_ACTIVE):
-                yield Check(standard=standard, about=About.METER_CONSTANT, point=name,
-                            ok=flashes == counted and flashes > 20)
+                yield Check(standard, About.METER_CONSTANT, name, flashes == counted and flashes > 20)
 
 
 def pulse_output(c: Context) -> Iterator[Result]:
-    """Every weight at 288 V and 6 A: pulses and pauses long enough, not too often, none lost, none doubled."""
+    """Every weight at 288 V and 6 A: pulses and pauses long enough, not too many, none lost, none doubled."""
     for lowest, weight in PULSE_WEIGHTS:
         highest = max(p for p in range(lowest, 12001) if pulse_weight(p, 1) == weight)
         stand = c.steady(Signal(6.0, volts=288.0), Front.IDEAL, ct_primary=highest, ct_secondary=1)
@@ -127,51 +130,49 @@ def pulse_output(c: Context) -> Iterator[Result]:
             (f"pulse {shortest / 1e6:g} ms, pause at least 30 ms", long_enough),
             (f"{pace:.2f} a second at 288 V, 6 A, CT {highest}/1", pace < points.MOST_PULSES),
         ):
-            yield Check(standard=points.IEC_OUTPUT, about=About.PULSE_OUTPUT, point=f"{weight} Wh: {name}", ok=ok)
+            yield Check(points.IEC_OUTPUT, About.PULSE_OUTPUT, f"{weight} Wh: {name}", ok)
 
 
 def repeatability(c: Context) -> Iterator[Result]:
     """The same measured ten times, with other noise each time."""
     for current, factor in ((0.1, "1"), (1.0, "0.5ind")):
-        row = limit_row(EN, Quantity.ACTIVE, points.BALANCED, factor, current)
+        row = points.limits_at(EN, Quantity.ACTIVE, points.BALANCED, factor, current)[0]
         signal, limit = Signal(current, points.ANGLES[factor]), row.pct * points.REPEATABLE
         seconds = max(2.4, seconds_for(signal, row.quantity, FRONT_ENDS[Front.BITS_24], limit / 2.0))
+        drive = Drive(model=c.model, front_end=Front.BITS_24, signal=signal, seconds=seconds, limits=(row,),
+                      calibration=c.calibration)
         seeds = [c.seed + 100 + k for k in range(3 if c.quick else 10)]
-        errors = [counter_error(Drive(model=c.model, front_end=Front.BITS_24, signal=signal, seconds=seconds,
-                                      limits=(row,), seed=seed, calibration=c.calibration), c.make) for seed in seeds]
+        errors = [counter_error(replace(drive, seed=seed), c.make) for seed in seeds]
         name = f"24 bit, balanced, {factor}, {current:g} A: widest of {len(errors)} runs"
-        yield Point(standard=EN, about=About.REPEATABILITY, point=name, error_pct=max(errors) - min(errors),
-                    limit_pct=limit, margin=1.0)
+        yield Point(EN, About.REPEATABILITY, name, error_pct=max(errors) - min(errors), limit_pct=limit, margin=1.0)
 
 
 def reactive_over_frequency(c: Context) -> Iterator[Result]:
-    """Reactive energy at sin φ 0.5 and 0.25 from 45 to 65 Hz, where a fixed delay would err by the frequency."""
+    """Reactive energy at sin φ 0.5 and 0.25 from 45 to 65 Hz; a fixed delay would err by the frequency."""
+    margin = points.MARGINS[Front.IDEAL][About.INFLUENCE]
     for factor in ("sin 0.5", "sin 0.25"):
-        row = limit_row(IEC_REACTIVE, Quantity.REACTIVE, points.BALANCED, factor, 1.0)
+        row = points.limits_at(IEC_REACTIVE, Quantity.REACTIVE, points.BALANCED, factor, 1.0)[0]
         for f in _ALL_F[:: 5 if c.quick else 1]:
-            drive = Drive(model=c.model, front_end=Front.IDEAL, seconds=2.4, limits=(row,), seed=c.seed,
-                          signal=Signal(1.0, points.ANGLES[factor], frequency=float(f)))
-            yield Point(standard=HOUSE, about=About.REACTIVE_OVER_FREQUENCY, limit_pct=row.pct,
-                        point=f"ideal, balanced, {factor}, 1 A, {f} Hz", error_pct=counter_error(drive, c.make),
-                        margin=points.MARGINS[Front.IDEAL][About.INFLUENCE])
+            signal = Signal(1.0, points.ANGLES[factor], frequency=float(f))
+            drive = Drive(model=c.model, front_end=Front.IDEAL, signal=signal, seconds=2.4, limits=(row,), seed=c.seed)
+            yield Point(HOUSE, About.REACTIVE_OVER_FREQUENCY, f"ideal, balanced, {factor}, 1 A, {f} Hz",
+                        error_pct=counter_error(drive, c.make), limit_pct=row.pct, margin=margin)
 
 
 def three_wires(c: Context) -> Iterator[Result]:
     """Two wattmeters, on a model that knows them."""
     if c.model.mid:
         return
-    for standard, quantity, factor in ((EN, Quantity.ACTIVE, "1"), (EN, Quantity.ACTIVE, "0.5ind"),
-                                       (EN, Quantity.ACTIVE, "0.8cap"), (IEC_REACTIVE, Quantity.REACTIVE, "sin 0.5")):
-        row = limit_row(standard, quantity, points.BALANCED, factor, 1.0)
+    margin, kinds = points.MARGINS[Front.IDEAL][About.ACCURACY], {"sin 0.5": (IEC_REACTIVE, Quantity.REACTIVE)}
+    for factor in ("1", "0.5ind", "0.8cap", "sin 0.5"):
+        row = points.limits_at(*kinds.get(factor, (EN, Quantity.ACTIVE)), points.BALANCED, factor, 1.0)[0]
         for current in (0.05, 1.0, 6.0):
             for export in (False, True):
                 signal = Signal(current, points.ANGLES[factor], export=export)
                 drive = Drive(model=c.model, front_end=Front.IDEAL, signal=signal, seconds=2.4, limits=(row,),
                               seed=c.seed, wires=3)
-                yield Point(standard=HOUSE, about=About.THREE_WIRES, limit_pct=row.pct,
-                            point=f"ideal, {factor}, {current:g} A, {signal.direction}",
-                            error_pct=counter_error(drive, c.make),
-                            margin=points.MARGINS[Front.IDEAL][About.ACCURACY])
+                yield Point(HOUSE, About.THREE_WIRES, f"ideal, {factor}, {current:g} A, {signal.direction}",
+                            error_pct=counter_error(drive, c.make), limit_pct=row.pct, margin=margin)
 
 
 def frequency(c: Context) -> Iterator[Result]:
@@ -189,9 +190,9 @@ def frequency(c: Context) -> Iterator[Result]:
             supply = Supply([(0.0, signal.state(FRONT_ENDS[Front.BITS_24]))], seed=c.seed)
             windows = Metrology(c.model, RATE, 4, c.calibration).feed(supply.read(seconds * RATE))
             scatter = float(np.std(windows.live[windows.whole, F]))
-            yield Point(standard=HOUSE, about=About.FREQUENCY, how=How.FREQUENCY, margin=1.0,
-                        point=f"24 bit, {true:g} Hz; windows scatter by {scatter * 1e6:.2f} µHz",
-                        error_pct=worst / true * 100.0, limit_pct=points.F_ERROR_HZ / true * 100.0)
+            yield Point(HOUSE, About.FREQUENCY, f"24 bit, {true:g} Hz; windows scatter by {scatter * 1e6:.2f} µHz",
+                        error_pct=worst / true * 100.0, limit_pct=points.F_ERROR_HZ / true * 100.0, margin=1.0,
+                        how=How.FREQUENCY)
 
 
 def phases(c: Context) -> Iterator[Result]:
@@ -206,12 +207,11 @@ def phases(c: Context) -> Iterator[Result]:
         stand = c.steady(signal, Front.BITS_24)
         stand.feed(3.0)
         meter = stand.devices[0].meter
-        yield Check(standard=HOUSE, about=About.PHASES, point=name,
-                    ok=meter["sequence"] == sequence and meter.state.missing == missing)
+        ok = meter["sequence"] == sequence and meter.state.missing == missing
+        yield Check(HOUSE, About.PHASES, name, ok)
     stand = c.steady(Signal(1.0, missing=(0,)), Front.IDEAL)
     stand.feed(3.0)
-    yield Check(standard=HOUSE, about=About.PHASES, point="L1 missing: without supply",
-                ok=not stand.devices[0].meter.powered)
+    yield Check(HOUSE, About.PHASES, "L1 missing: without supply", not stand.devices[0].meter.powered)
 
 
 def disturbances(c: Context) -> Iterator[Result]:
@@ -225,47 +225,49 @@ def disturbances(c: Context) -> Iterator[Result]:
         active, reactive = through(states, RATE, (int(row[Layout.time]) / 1e9 + lost) * RATE)
         for kind, true, limit in (("Ea+", active, points.P_THROUGH), ("Er+", reactive, points.Q_THROUGH)):
             error = (device.energy(row, kind) / MICRO * 3600.0 / true - 1.0) * 100.0
-            yield Point(standard=HOUSE, about=About.DISTURBANCES, point=f"{name}: {kind} of 60 s", error_pct=error,
-                        limit_pct=limit, margin=1.0)
+            yield Point(HOUSE, About.DISTURBANCES, f"{name}: {kind} of 60 s", error_pct=error, limit_pct=limit,
+                        margin=1.0)
 
 
 def disturbed() -> dict[str, list[tuple[float, State]]]:
-    """Return what may happen to a network of 230 V with 5 A at power factor 0.8, as states in time by name."""
+    """Return what may happen to a network of 230 V with 5 A at power factor 0.8, by name, as states in time."""
     normal = State(Network(), (Load(5.0, angle=points.ANGLES["0.8cap"] * -1.0),))
     begin = 20.0037  # s, within a cycle
 
-    def at(*shares: float, angles: tuple[float, float, float] = normal.network.angles, f: float = 50.0) -> State:
-        volts = (230.0 * shares[0], 230.0 * shares[1], 230.0 * shares[2])
-        return replace(normal, network=Network(volts, angles, f))
+    def network(**changes: Any) -> State:
+        return replace(normal, network=replace(normal.network, **changes))
 
-    out = {"dip to 70 % for 3.5 cycles": [(0.0, normal), (begin, at(0.7, 0.7, 0.7)), (begin + 0.07, normal)]}
+    out = {"dip to 70 % for 3.5 cycles": [(begin, network(volts=(0.7 * 230.0,) * 3)), (begin + 0.07, normal)]}
     for seconds in (0.02, 0.1, 0.4):
-        for which, dead in (("L2 and L3", at(1, 0, 0)), ("all phases", at(0, 0, 0))):
+        for which, volts in (("L2 and L3", (230.0, 0.0, 0.0)), ("all phases", (0.0, 0.0, 0.0))):
             name = f"{which} interrupted for {seconds * 1000:g} ms"
-            out[name] = [(0.0, normal), (begin, dead), (begin + seconds, normal)]
-    ramp = [(begin + 0.02 * k, at(1, 1, 1, f=50.0 + 0.02 * k)) for k in range(101)]
-    out["frequency ramp of 1 Hz/s from 50 to 52 Hz"] = [(0.0, normal), *ramp]
-    out["phase jump of 60°"] = [(0.0, normal), (begin, at(1, 1, 1, angles=(60.0, -60.0, 180.0)))]
+            out[name] = [(begin, network(volts=volts)), (begin + seconds, normal)]
+    ramp = [(begin + 0.02 * k, network(frequency=50.0 + 0.02 * k)) for k in range(101)]
+    out["frequency ramp of 1 Hz/s from 50 to 52 Hz"] = ramp
+    out["phase jump of 60°"] = [(begin, network(angles=(60.0, -60.0, 180.0)))]
     smaller = replace(normal, loads=(replace(normal.loads[0], current=1.0),))
-    out["load step within a cycle"] = [(0.0, normal), (begin, smaller)]
-    return out
+    out["load step within a cycle"] = [(begin, smaller)]
+    return {name: [(0.0, normal), *states] for name, states in out.items()}
 
 
 def single_against_balanced(c: Context) -> Iterator[Result]:
     """A load on one phase errs like a balanced one, at In."""
-    for standard, quantity, factor in ((IEC_ACTIVE, Quantity.ACTIVE, "1"), (IEC_REACTIVE, Quantity.REACTIVE, "sin 1")):
+    for standard, quantity, factor in ((IEC_ACTIVE, Quantity.ACTIVE, "1"),
+                                       (IEC_REACTIVE, Quantity.REACTIVE, "sin 1")):
         drives = []
         for load, on in ((points.BALANCED, ALL), *((points.SINGLE, (phase,)) for phase in ALL)):
-            row = limit_row(standard, quantity, load, factor, 1.0)
-            drives.append(Drive(model=c.model, front_end=Front.IDEAL, signal=Signal(1.0, points.ANGLES[factor], on),
-                                seconds=2.4, limits=(row,), seed=c.seed))
+            signal = Signal(1.0, points.ANGLES[factor], on)
+            rows = points.limits_at(standard, quantity, load, factor, 1.0)[:1]
+            drives.append(Drive(model=c.model, front_end=Front.IDEAL, signal=signal, seconds=2.4, limits=tuple(rows),
+                                seed=c.seed))
         yield from drive_difference(drives, c.make)
 
 
 # Name -> check, and about how long it takes, in s of signal.
 CHECKS: Final[dict[str, tuple[Callable[[Context], Iterator[Result]], float]]] = {
     "no load": (no_load, 20000.0), "starting": (starting, 12000.0), "repeatability": (repeatability, 900.0),
-    "disturbances": (disturbances, 600.0), "frequency": (frequency, 800.0), "pulse output": (pulse_output, 200.0),
-    "meter constant": (meter_constant, 250.0), "reactive over frequency": (reactive_over_frequency, 150.0),
-    "three wires": (three_wires, 90.0), "phases": (phases, 20.0), "single-phase": (single_against_balanced, 30.0),
+    "disturbances": (disturbances, 600.0), "frequency": (frequency, 800.0),
+    "pulse output": (pulse_output, 200.0), "meter constant": (meter_constant, 250.0),
+    "reactive over frequency": (reactive_over_frequency, 150.0), "three wires": (three_wires, 90.0),
+    "phases": (phases, 20.0), "single-phase": (single_against_balanced, 30.0),
 }

@@ -7,23 +7,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from countis.host.lab.typetest.points import (
-    BALANCED,
-    EN,
-    FAILS_BELOW,
-    FREQUENCY,
-    MARGINS,
-    MPE,
-    VOLTAGE,
-    About,
-    Front,
-    How,
-    clause,
-)
+from countis.host.lab.typetest import points
+from countis.host.lab.typetest.points import BALANCED, EN, FREQUENCY, VOLTAGE, About, Front, How, clause
 from countis.models import Model
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Result:
     """What was found about one clause of one standard. point: what was tried, in words."""
 
@@ -37,7 +26,7 @@ class Result:
         return clause(self.about, self.standard)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Check(Result):
     """One thing that holds or does not."""
 
@@ -54,7 +43,7 @@ class ChartKey:
     front_end: Front
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Point(Result):
     """One error held against one limit.
 
@@ -78,7 +67,7 @@ class Point(Result):
         """Whether it is within its limit, and not ten times beyond the house's margin."""
         if self.low_pct is not None:
             return self.low_pct <= self.error_pct <= self.limit_pct
-        return abs(self.error_pct) <= min(1.0, FAILS_BELOW * self.margin) * self.limit_pct
+        return abs(self.error_pct) <= min(1.0, points.FAILS_BELOW * self.margin) * self.limit_pct
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +103,12 @@ class Outcome:
         return not any(verdict.failed for verdict in self.verdicts)
 
     def _verdict(self, name: str) -> Verdict:
-        points = [p for p in self.points if p.clause == name]
+        of_clause = [p for p in self.points if p.clause == name]
         checks = [c for c in self.checks if c.clause == name]
-        failed = [f"{p.point}, {p.how}: {p.error_pct:+.3g} %" for p in points if not p.passes]
+        failed = [f"{p.point}, {p.how}: {p.error_pct:+.3g} %" for p in of_clause if not p.passes]
         failed += [c.point for c in checks if not c.ok]
-        worst = max((p.share for p in points if p.low_pct is None), default=0.0)
-        return Verdict(name, len(points), len(checks), worst, tuple(failed))
+        worst = max((p.share for p in of_clause if p.low_pct is None), default=0.0)
+        return Verdict(name, len(of_clause), len(checks), worst, tuple(failed))
 
     def worst_of(self, front_end: Front, about: About) -> float:
         """Return the worst error of a front end in clauses about something, as a part of the limit."""
@@ -128,30 +117,32 @@ class Outcome:
 
     def as_json(self) -> str:
         """Return seed, versions, points and checks as JSON."""
-        points = [{"clause": p.clause, "point": p.point, "error_pct": p.error_pct, "limit_pct": p.limit_pct,
-                   "how": p.how} for p in self.points]
-        checks = [{"clause": c.clause, "point": c.point, "ok": c.ok} for c in self.checks]
-        document = {"seed": self.seed, "versions": self.versions, "points": points, "checks": checks}
+        document = {
+            "seed": self.seed, "versions": self.versions,
+            "points": [{"clause": p.clause, "point": p.point, "error_pct": p.error_pct, "limit_pct": p.limit_pct,
+                        "how": p.how} for p in self.points],
+            "checks": [{"clause": c.clause, "point": c.point, "ok": c.ok} for c in self.checks],
+        }
         return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def composite(points: Sequence[Point]) -> list[Point]:
+def composite(at_loads: Sequence[Point]) -> list[Point]:
     """Return class C's composite errors: the error at a load with what voltage and frequency add to it.
 
     They are held against the legal limit; a load whose influences were not driven has none.
     """
     series = (BALANCED, VOLTAGE, FREQUENCY)
     worst: dict[tuple[Front, str, float], dict[str, float]] = {}  # in %, of each series
-    for p in points:
+    for p in at_loads:
         if p.chart is not None and p.standard == EN and p.how is How.COUNTER and p.chart.series in series:
             errors = worst.setdefault((p.chart.front_end, p.chart.factor, p.chart.current), {})
             errors[p.chart.series] = max(errors.get(p.chart.series, 0.0), abs(p.error_pct))
     out = []
     for (front_end, factor, current), errors in sorted(worst.items()):
         if len(errors) == len(series):
-            limit = next(pct for below, pct in MPE if current < below)
             name = f"{front_end}, {factor}, {current:g} A: load, voltage and frequency together"
-            out.append(Point(standard=EN, about=About.COMPOSITE, point=name, limit_pct=limit,
-                             error_pct=math.hypot(*(errors[name] for name in series)),
-                             margin=MARGINS[front_end][About.ACCURACY]))
+            limit = next(pct for below, pct in points.MPE if current < below)
+            margin = points.MARGINS[front_end][About.ACCURACY]
+            out.append(Point(EN, About.COMPOSITE, name, error_pct=math.hypot(*(errors[name] for name in series)),
+                             limit_pct=limit, margin=margin))
     return out

@@ -20,44 +20,28 @@ Orders = tuple[tuple[int, float, float], ...]  # of harmonics: order, ratio to t
 class About(StrEnum):
     """What a clause is about."""
 
-    ACCURACY = "accuracy"
-    INFLUENCE = "influence"
-    NO_LOAD = "no load"
-    STARTING = "starting"
-    METER_CONSTANT = "meter constant"
-    REPEATABILITY = "repeatability"
-    COMPOSITE = "composite error"
-    PULSE_OUTPUT = "pulse output"
-    DISTURBANCES = "disturbances"
-    REACTIVE_OVER_FREQUENCY = "reactive over frequency"
-    THREE_WIRES = "three wires"
-    FREQUENCY = "frequency"
-    PHASES = "phases"
+    ACCURACY, INFLUENCE, NO_LOAD, STARTING = "accuracy", "influence", "no load", "starting"
+    METER_CONSTANT, REPEATABILITY, COMPOSITE = "meter constant", "repeatability", "composite error"
+    PULSE_OUTPUT, DISTURBANCES, THREE_WIRES = "pulse output", "disturbances", "three wires"
+    REACTIVE_OVER_FREQUENCY, FREQUENCY, PHASES = "reactive over frequency", "frequency", "phases"
 
 
 class Quantity(StrEnum):
     """Which power is held against a limit."""
 
-    ACTIVE = "active"
-    REACTIVE = "reactive"
+    ACTIVE, REACTIVE = "active", "reactive"
 
 
 class Front(StrEnum):
     """Which front end the meter is behind."""
 
-    IDEAL = "ideal"
-    BITS_24 = "24 bit"
-    BITS_16 = "16 bit"
+    IDEAL, BITS_24, BITS_16 = "ideal", "24 bit", "16 bit"
 
 
 class How(StrEnum):
     """How an error was read off the meter."""
 
-    COUNTER = "counter"
-    LED = "LED"
-    PULSES = "pulse output"
-    REGISTER = "register"
-    FREQUENCY = "f"
+    COUNTER, LED, PULSES, REGISTER, FREQUENCY = "counter", "LED", "pulse output", "register", "f"
 
 
 # What a clause is about -> its number in each standard.
@@ -66,14 +50,9 @@ CLAUSES: Final = {
     About.INFLUENCE: {EN: "8.7.7", IEC_ACTIVE: "8.2", IEC_REACTIVE: "8.2"},
     About.NO_LOAD: {EN: "8.7.9.4", IEC_ACTIVE: "8.3.2", IEC_REACTIVE: "8.3.2"},
     About.STARTING: {EN: "8.7.9.3", IEC_ACTIVE: "8.3.3", IEC_REACTIVE: "8.3.3"},
-    About.METER_CONSTANT: {EN: "8.7.10", IEC_ACTIVE: "8.4"},
-    About.REPEATABILITY: {EN: "8.7.8"},
-    About.COMPOSITE: {EN: "8.5"},
-    About.PULSE_OUTPUT: {IEC_OUTPUT: "4.2"},
-    About.DISTURBANCES: {HOUSE: "d"},
-    About.REACTIVE_OVER_FREQUENCY: {HOUSE: "q"},
-    About.THREE_WIRES: {HOUSE: "w"},
-    About.FREQUENCY: {HOUSE: "f"},
+    About.METER_CONSTANT: {EN: "8.7.10", IEC_ACTIVE: "8.4"}, About.REPEATABILITY: {EN: "8.7.8"},
+    About.COMPOSITE: {EN: "8.5"}, About.PULSE_OUTPUT: {IEC_OUTPUT: "4.2"}, About.DISTURBANCES: {HOUSE: "d"},
+    About.REACTIVE_OVER_FREQUENCY: {HOUSE: "q"}, About.THREE_WIRES: {HOUSE: "w"}, About.FREQUENCY: {HOUSE: "f"},
     About.PHASES: {HOUSE: "p"},
 }
 
@@ -127,11 +106,16 @@ ANGLES: Final = {  # degrees by which the current lags
 }
 
 
-def limit_at(standard: str, quantity: Quantity, load: str, factor: str, current: float) -> float | None:
-    """Return the limit in % at a current, the tighter one where two rows meet; None where no row applies."""
-    rows = [r.pct for r in ACCURACY if r.low <= current <= r.high
+def limits_at(standard: str, quantity: Quantity, load: str, factor: str, current: float) -> list[Limit]:
+    """Return the rows that apply at a current, of which there are two where they meet, the tightest first."""
+    rows = [r for r in ACCURACY if r.low <= current <= r.high
             and (r.standard, r.quantity, r.load, r.factor) == (standard, quantity, load, factor)]
-    return min(rows, default=None)
+    return sorted(rows, key=lambda row: row.pct)
+
+
+def limit_at(standard: str, quantity: Quantity, load: str, factor: str, current: float) -> float | None:
+    """Return the limit in % at a current; None where no row applies."""
+    return next((row.pct for row in limits_at(standard, quantity, load, factor, current)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +149,14 @@ class Influence:
     class2_var: float | None
     low: float | None = None  # of an error that may go down to here, not only by the limit
 
-    def limits(self) -> list[tuple[str, Quantity, str, float]]:
-        """Return (standard, quantity, factor, limit) where a standard has one; factors of var are sines."""
+    def limits(self) -> list[Limit]:
+        """Return the limit of each standard that has one; factors of var are sines."""
         sine = {"1": "sin 1", "0.5ind": "sin 0.5"}[self.factor]
         rows = [(EN, _ACTIVE, self.factor, self.class_c), (IEC_ACTIVE, _ACTIVE, self.factor, self.class1),
                 (IEC_REACTIVE, _REACTIVE, sine, self.class2_var)]
-        return [(standard, quantity, of, pct) for standard, quantity, of, pct in rows if pct is not None]
+        low, high = self.currents[0], self.currents[-1]
+        return [limit for standard, quantity, factor, pct in rows if pct is not None
+                for limit in _limits(standard, quantity, BALANCED, (low, high, factor, pct))]
 
 
 def _influence(name: str, stimulus: str, changes: tuple[Change, ...],
