@@ -42,21 +42,16 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One load: RMS of the fundamental in secondary A on its phases, degrees behind the voltage.
-
-    export: the current is turned round. fired: degrees after each zero crossing of the voltage at which a
-    dimmer lets the current through; 0 is at once. burst: whole cycles on and off, from the voltage's zero
-    crossing on. A fired or bursting load has no harmonics set.
-    """
+    """One load: RMS of the fundamental in secondary A on its phases, degrees behind the voltage."""
 
     current: float
     phases: tuple[int, ...] = (0, 1, 2)
     angle: float = 0.0
-    export: bool = False
-    harmonics: Harmonics = field(default_factory=dict)
+    export: bool = False  # the current is turned round
+    harmonics: Harmonics = field(default_factory=dict)  # none of a fired or bursting load
     profile: Points = PROFILES["steady"]
-    fired: float = 0.0
-    burst: tuple[int, int] | None = None
+    fired: float = 0.0  # degrees after each zero crossing of the voltage until a dimmer lets the current through
+    burst: tuple[int, int] | None = None  # whole cycles on and off, from the voltage's zero crossing on
 
     @property
     def switched(self) -> bool:
@@ -66,18 +61,13 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """How the meter is connected: what is wrong, and what is right.
+    """How the meter is connected: what is wrong, and what is right."""
 
-    missing: phases whose voltage terminal is dead. voltage: the phase on each voltage terminal. ct: the phase
-    each current transformer embraces. reversed: terminals whose CT is the wrong way round. neutral_lost: the
-    neutral of the installation is broken upstream, so that the loads hold the star point.
-    """
-
-    missing: tuple[int, ...] = ()
-    voltage: tuple[int, int, int] = (0, 1, 2)
-    ct: tuple[int, int, int] = (0, 1, 2)
-    reversed: tuple[int, ...] = ()
-    neutral_lost: bool = False
+    missing: tuple[int, ...] = ()  # phases whose voltage terminal is dead
+    voltage: tuple[int, int, int] = (0, 1, 2)  # the phase on each voltage terminal
+    ct: tuple[int, int, int] = (0, 1, 2)  # the phase that each current transformer embraces
+    reversed: tuple[int, ...] = ()  # terminals whose CT is the wrong way round
+    neutral_lost: bool = False  # broken upstream of the installation, so that the loads hold the star point
 
     @property
     def transformers(self) -> list[tuple[int, float]]:
@@ -87,18 +77,13 @@ class Wiring:
 
 @dataclass(frozen=True, slots=True)
 class FrontEnd:
-    """What lies between terminals and samples, by channel V1 V2 V3 I1 I2 I3.
-
-    gain: factors. offset: V and A. phase: degrees by which a channel lags at 50 Hz; it is a delay, so a
-    harmonic lags by its order as much. noise: RMS, of full scale. bits: of the converter, which clips at full
-    scale; None is ideal.
-    """
+    """What lies between terminals and samples, by channel V1 V2 V3 I1 I2 I3."""
 
     gain: tuple[float, ...] = (1.0,) * 6
-    offset: tuple[float, ...] = (0.0,) * 6
-    phase: tuple[float, ...] = (0.0,) * 6
-    noise: float = 0.0
-    bits: int | None = None
+    offset: tuple[float, ...] = (0.0,) * 6  # V and A
+    phase: tuple[float, ...] = (0.0,) * 6  # degrees of lag at 50 Hz; a delay: a harmonic lags by its order as much
+    noise: float = 0.0  # RMS, of full scale
+    bits: int | None = None  # of the converter, which clips at full scale; None is ideal
 
     def lags(self, frequency: float) -> NDArray[np.float64]:
         """Return the turns by which each channel lags at a frequency."""

@@ -5,11 +5,11 @@ Rule: an unknown key, a wrong type and a value out of range are errors with file
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
+from itertools import pairwise
 from math import cos, radians
 from typing import Any, Final
 
@@ -30,9 +30,7 @@ _NO_VOLTS: Final = 1e-3  # V, below which a load of constant power takes nothing
 class AtEnd(StrEnum):
     """What comes after the end of a recording: nothing, its beginning, a dead supply."""
 
-    STOP = "stop"
-    LOOP = "loop"
-    OFF = "off"
+    STOP, LOOP, OFF = "stop", "loop", "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +80,13 @@ class SupplyPlan:
         return Supply(states, rate=self.rate, seed=self.seed, midnight=midnight)
 
 
-def _pair_of(first: Callable[[Any], Any], second: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, Any]]:
-    """Return a reader of a list of two."""
+def _list_of(*readers: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a reader of a list with a value for each reader."""
 
-    def read(value: Any) -> tuple[Any, Any]:
+    def read(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise TypeError
-        one, other = value
-        return first(one), second(other)
+        return tuple(reader(v) for reader, v in zip(readers, value, strict=True))
 
     return read
 
@@ -97,19 +94,10 @@ def _pair_of(first: Callable[[Any], Any], second: Callable[[Any], Any]) -> Calla
 def _harmonics(value: Any) -> Harmonics:
     if not isinstance(value, dict):
         raise TypeError
-    order, ratio_and_degrees = whole(2, 40), _pair_of(number(0.0, 10.0), number(-360.0, 360.0))
+    order, ratio_and_degrees = whole(2, 40), _list_of(number(0.0, 10.0), number(-360.0, 360.0))
     read = {order(int(key)): ratio_and_degrees(pair) for key, pair in value.items()}
     if len(read) != len(value):  # 5 and 05 are one
         raise ValueError
-    return read
-
-
-def _numbers(count: int, low: float, high: float) -> Any:
-    def read(value: Any) -> tuple[float, ...]:
-        if not isinstance(value, list) or len(value) != count:
-            raise ValueError
-        return tuple(number(low, high)(v) for v in value)
-
     return read
 
 
@@ -122,9 +110,9 @@ def _power_factor(value: Any) -> float:
 def _profile(value: Any) -> Points:
     if isinstance(value, str):
         return PROFILES[value]
-    hour_and_factor = _pair_of(number(0.0, 24.0), number(0.0, 1000.0))
+    hour_and_factor = _list_of(number(0.0, 24.0), number(0.0, 1000.0))
     points = tuple(hour_and_factor(point) for point in list(value))
-    if not points or any(a[0] >= b[0] for a, b in itertools.pairwise(points)):
+    if not points or any(a[0] >= b[0] for a, b in pairwise(points)):
         raise ValueError
     return points
 
@@ -158,7 +146,6 @@ def _channels(value: Any) -> Mapping[str, str]:
 _PHASES_OF_LOAD: Final[dict[str, tuple[int, ...]]] = {"all": (0, 1, 2), "L1": (0,), "L2": (1,), "L3": (2,)}
 _EXPORTS: Final = {"import": False, "export": True}
 _LOST: Final = {"ok": False, "lost": True}
-_VOLTS: Final[Row] = (230.0, number(0.0, 1000.0), "0..1000 V")
 _HARMONICS: Final[Row] = ({}, _harmonics, "order 2..40 = [ratio 0..10, degrees]")
 _TOP: Final[dict[str, Row]] = {
     "rate": (8000.0, number(MIN_RATE, MAX_RATE), f"{MIN_RATE}..{MAX_RATE} samples per second"),
@@ -170,8 +157,8 @@ _TOP: Final[dict[str, Row]] = {
     **{name: ([], lambda tables: tables, f"[[{name}]]") for name in ("load", "event")},
 }
 _VOLTAGE: Final[dict[str, Row]] = {
-    **dict.fromkeys(PHASES, _VOLTS),
-    "angle": ((0.0, -120.0, 120.0), _numbers(3, -360.0, 360.0), "three angles in degrees"),
+    **dict.fromkeys(PHASES, (230.0, number(0.0, 1000.0), "0..1000 V")),
+    "angle": ((0.0, -120.0, 120.0), _list_of(*[number(-360.0, 360.0)] * 3), "three angles in degrees"),
     "harmonics": _HARMONICS,
 }
 _LOAD: Final[dict[str, Row]] = {
@@ -186,7 +173,7 @@ _LOAD: Final[dict[str, Row]] = {
     "profile": (PROFILES["steady"], _profile,
                 f"{', '.join(PROFILES)}, or [[hour, factor], …] with rising hours"),
     "fired": (0.0, number(0.0, 179.0), "0..179 degrees after the zero crossing"),
-    "burst": (None, _pair_of(whole(1, 10_000), whole(1, 10_000)), "[cycles on, cycles off]"),
+    "burst": (None, _list_of(whole(1, 10_000), whole(1, 10_000)), "[cycles on, cycles off]"),
 }
 _WIRING: Final[dict[str, Row]] = {
     "missing": ((), _phase_names, "a list of L1, L2, L3"),
@@ -195,11 +182,10 @@ _WIRING: Final[dict[str, Row]] = {
     "reversed": ((), _phase_names, "a list of L1, L2, L3"),
     "neutral": (False, _LOST.__getitem__, ", ".join(_LOST)),
 }
-_SIX_ONES, _SIX_ZEROS = (1.0,) * 6, (0.0,) * 6
 _FRONT_END: Final[dict[str, Row]] = {
-    "gain": (_SIX_ONES, _numbers(6, 0.0, 10.0), "six factors 0..10, V1 V2 V3 I1 I2 I3"),
-    "offset": (_SIX_ZEROS, _numbers(6, -1000.0, 1000.0), "six offsets in V and A"),
-    "phase": (_SIX_ZEROS, _numbers(6, -90.0, 90.0), "six lags in degrees of the fundamental"),
+    "gain": ((1.0,) * 6, _list_of(*[number(0.0, 10.0)] * 6), "six factors 0..10, V1 V2 V3 I1 I2 I3"),
+    "offset": ((0.0,) * 6, _list_of(*[number(-1000.0, 1000.0)] * 6), "six offsets in V and A"),
+    "phase": ((0.0,) * 6, _list_of(*[number(-90.0, 90.0)] * 6), "six lags in degrees of the fundamental"),
     "bits": (None, whole(8, 32), "8..32"),
 }
 _TARIFF: Final[dict[str, Row]] = {"volts": (0.0, number(0.0, 300.0), "0..300 V")}
@@ -215,6 +201,9 @@ _RECORDING: Final[dict[str, Row]] = {
 _ROWS: Final = {"voltage": _VOLTAGE, "load": _LOAD, "wiring": _WIRING, "front_end": _FRONT_END,
                 "tariff": _TARIFF}
 _SETTABLE: Final = {"": {key: _TOP[key] for key in ("frequency", "noise")}, **_ROWS}
+
+
+Known = dict[tuple[str, int], tuple[Any, Any]]  # name, number of a table -> the table, what was read of it
 
 
 def read_supply(content: str, name: str, most_states: int = _MOST_STATES,
@@ -241,9 +230,6 @@ def read_supply(content: str, name: str, most_states: int = _MOST_STATES,
             state = _state(reader.inside("event", event, "set"), document, top["rate"], known)
         states.append((time, state))
     return SupplyPlan(top["rate"], top["seed"], tuple(states), recording)
-
-
-Known = dict[tuple[str, int], tuple[Any, Any]]  # name, number of a table -> the table, what was read of it
 
 
 def _state(reader: Reader, document: Mapping[str, Any], rate: float, known: Known) -> StatePlan:

@@ -1,7 +1,7 @@
 """Recorded waveforms as bytes: raw samples, WAV and CSV, read and written.
 
-Rule: bytes in, arrays out, and back; nothing here opens a file, and nothing is believed that the bytes do not
-bear out.
+Rule: bytes in, arrays out, and back; no file is opened, and nothing is believed that the bytes do not bear
+out.
 """
 
 from __future__ import annotations
@@ -39,15 +39,12 @@ class Channel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recorded:
-    """A recording as it was read: its kind in words, samples per second, channels, data [n, channels].
-
-    data: in the units of the channels, or as it came where a channel has none.
-    """
+    """A recording as it was read: its kind in words, samples per second, channels, data [n, channels]."""
 
     kind: str
     rate: float
     channels: tuple[Channel, ...]
-    data: Samples
+    data: Samples  # in the units of the channels, where they have one
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.rate <= _HIGHEST_RATE:
@@ -77,13 +74,13 @@ def read_raw(data: bytes, rate: float, form: str, name: str) -> Recorded:
 
 @dataclass(frozen=True, slots=True)
 class WavHead:
-    """What stands before the samples of a WAV: their form, channels and rate, where they begin, bytes claimed."""
+    """What stands before the samples of a WAV."""
 
     form: str
     channels: int
     rate: float
-    start: int
-    claimed: int
+    start: int  # of the samples
+    claimed: int  # bytes of samples
 
 
 def wav_head(data: bytes, name: str) -> WavHead | None:

@@ -1,7 +1,7 @@
 """Recorded waveforms as sources of samples: which channel is which, which part is played, at which rate.
 
-Rule: a recording at a rate outside the promise of the metrology is resampled band-limited; nothing else
-changes its samples.
+Rule: a recording at a rate outside the promise of the metrology is resampled, band-limited; else nothing
+changes.
 """
 
 from __future__ import annotations

@@ -33,10 +33,7 @@ Errors = dict[tuple[Limit, Ratio], dict[How, float]]  # in %; the best way of re
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drive:
-    """One signal on meters of one model, each with a CT ratio, and the limits it is held against.
-
-    stimuli: what the influence makes of the signal. wires: of the meters, 3 or 4.
-    """
+    """One signal on meters of one model, each with a CT ratio, and the limits it is held against."""
 
     model: Model
     front_end: Front
@@ -47,7 +44,7 @@ class Drive:
     seed: int = 1
     calibration: Calibration = field(default_factory=Calibration)
     influence: Influence | None = None
-    stimuli: tuple[Signal, ...] = ()
+    stimuli: tuple[Signal, ...] = ()  # what the influence makes of the signal
     wires: int = 4
 
     @property
@@ -91,9 +88,10 @@ def describe(drive: Drive, signal: Signal, row: Limit, ratio: Ratio) -> str:
     """Name a point in words: a signal of a drive, held against a limit."""
     load = row.load if signal.phases == ALL else "L" + "+".join(str(p + 1) for p in signal.phases)
     current = f"{signal.current * 1000:g} mA" if signal.current < 1.0 else f"{signal.current:g} A"
-    oddity = "".join(f", L{p + 1} interrupted" for p in signal.missing) + (", L1-L3-L2" if signal.reversed else "")
-    return (f"{drive.front_end}, {load}, {row.factor}, {current}, {signal.direction}, CT {ratio[0]}/{ratio[1]}, "
-            f"{signal.volts:g} V {signal.frequency:g} Hz{oddity}")
+    oddities = [f", L{p + 1} interrupted" for p in signal.missing] + [", L1-L3-L2"] * signal.reversed
+    network = f"{signal.volts:g} V {signal.frequency:g} Hz{''.join(oddities)}"
+    ct = f"CT {ratio[0]}/{ratio[1]}"
+    return f"{drive.front_end}, {load}, {row.factor}, {current}, {signal.direction}, {ct}, {network}"
 
 
 def drive_accuracy(drive: Drive, make: Make) -> list[Point]:
@@ -103,8 +101,8 @@ def drive_accuracy(drive: Drive, make: Make) -> list[Point]:
     for (row, ratio), by_how in measure(drive, drive.signal, make).items():
         name = describe(drive, drive.signal, row, ratio)
         chart = ChartKey(row.load, row.factor, drive.signal.current, drive.front_end)
-        out += [Point(row.standard, About.ACCURACY, name, error_pct=error, limit_pct=row.pct, margin=margin, how=how,
-                      chart=chart) for how, error in by_how.items()]
+        out += [Point(row.standard, About.ACCURACY, name, error_pct=error, limit_pct=row.pct, margin=margin,
+                      how=how, chart=chart) for how, error in by_how.items()]
     return out
 
 
@@ -123,24 +121,8 @@ def drive_influence(drive: Drive, make: Make) -> list[Point]:
             error = by_how[How.COUNTER] - (still[row, ratio][How.COUNTER] if low is None else 0.0)
             name = f"{series}: {describe(drive, signal, row, ratio)}"
             chart = ChartKey(series, row.factor, signal.current, drive.front_end)
-            out.append(Point(row.standard, About.INFLUENCE, name, error_pct=error, limit_pct=row.pct, margin=margin,
-                             chart=chart, low_pct=low))
-    return out
-
-
-def drive_difference(drives: Sequence[Drive], make: Make) -> list[Point]:
-    """Hold the error of single-phase loads against that of the balanced load, the first of the drives."""
-    balanced, *single = [measure(drive, drive.signal, make) for drive in drives]
-    of_balanced = {row.standard: by_how[How.COUNTER] for (row, _), by_how in balanced.items()}
-    out = []
-    for drive, of_phase in zip(drives[1:], single, strict=True):
-        margin = points.MARGINS[drive.front_end][About.ACCURACY]
-        for (row, ratio), by_how in of_phase.items():
-            limit = points.SINGLE_AGAINST_BALANCED[row.standard]
-            if limit is not None and row.standard in of_balanced:
-                name = f"{describe(drive, drive.signal, row, ratio)}, against balanced"
-                error = by_how[How.COUNTER] - of_balanced[row.standard]
-                out.append(Point(row.standard, About.ACCURACY, name, error_pct=error, limit_pct=limit, margin=margin))
+            out.append(Point(row.standard, About.INFLUENCE, name, error_pct=error, limit_pct=row.pct,
+                             margin=margin, chart=chart, low_pct=low))
     return out
 
 

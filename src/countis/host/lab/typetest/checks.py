@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from countis.host.lab.typetest import points
-from countis.host.lab.typetest.accuracy import Drive, counter_error, drive_difference, kind_of
+from countis.host.lab.typetest.accuracy import Drive, counter_error, describe, kind_of
 from countis.host.lab.typetest.outcome import Check, Point, Result
 from countis.host.lab.typetest.points import EN, HOUSE, IEC_ACTIVE, IEC_REACTIVE, About, Front, How, Quantity
 from countis.host.lab.typetest.signals import ALL, FRONT_ENDS, RATE, Signal, seconds_for, through
@@ -52,6 +52,11 @@ class Context:
     def steady(self, signal: Signal, front_end: Front, rate: float = RATE, **settings: int) -> Stand:
         """Return a stand with one meter and a signal that stays."""
         return self.stand([(0.0, signal.state(FRONT_ENDS[front_end]))], rate, front_end, **settings)
+
+    def drive(self, signal: Signal, row: points.Limit, wires: int = 4) -> Drive:
+        """Return a short drive behind the ideal front end."""
+        return Drive(model=self.model, front_end=Front.IDEAL, signal=signal, seconds=2.4, limits=(row,),
+                     seed=self.seed, wires=wires)
 
 
 def starting(c: Context) -> Iterator[Result]:
@@ -139,12 +144,12 @@ def repeatability(c: Context) -> Iterator[Result]:
         row = points.limits_at(EN, Quantity.ACTIVE, points.BALANCED, factor, current)[0]
         signal, limit = Signal(current, points.ANGLES[factor]), row.pct * points.REPEATABLE
         seconds = max(2.4, seconds_for(signal, row.quantity, FRONT_ENDS[Front.BITS_24], limit / 2.0))
-        drive = Drive(model=c.model, front_end=Front.BITS_24, signal=signal, seconds=seconds, limits=(row,),
-                      calibration=c.calibration)
+        drive = replace(c.drive(signal, row), front_end=Front.BITS_24, seconds=seconds, calibration=c.calibration)
         seeds = [c.seed + 100 + k for k in range(3 if c.quick else 10)]
         errors = [counter_error(replace(drive, seed=seed), c.make) for seed in seeds]
         name = f"24 bit, balanced, {factor}, {current:g} A: widest of {len(errors)} runs"
-        yield Point(EN, About.REPEATABILITY, name, error_pct=max(errors) - min(errors), limit_pct=limit, margin=1.0)
+        yield Point(EN, About.REPEATABILITY, name, error_pct=max(errors) - min(errors), limit_pct=limit,
+                    margin=1.0)
 
 
 def reactive_over_frequency(c: Context) -> Iterator[Result]:
@@ -153,8 +158,7 @@ def reactive_over_frequency(c: Context) -> Iterator[Result]:
     for factor in ("sin 0.5", "sin 0.25"):
         row = points.limits_at(IEC_REACTIVE, Quantity.REACTIVE, points.BALANCED, factor, 1.0)[0]
         for f in _ALL_F[:: 5 if c.quick else 1]:
-            signal = Signal(1.0, points.ANGLES[factor], frequency=float(f))
-            drive = Drive(model=c.model, front_end=Front.IDEAL, signal=signal, seconds=2.4, limits=(row,), seed=c.seed)
+            drive = c.drive(Signal(1.0, points.ANGLES[factor], frequency=float(f)), row)
             yield Point(HOUSE, About.REACTIVE_OVER_FREQUENCY, f"ideal, balanced, {factor}, 1 A, {f} Hz",
                         error_pct=counter_error(drive, c.make), limit_pct=row.pct, margin=margin)
 
@@ -163,16 +167,16 @@ def three_wires(c: Context) -> Iterator[Result]:
     """Two wattmeters, on a model that knows them."""
     if c.model.mid:
         return
-    margin, kinds = points.MARGINS[Front.IDEAL][About.ACCURACY], {"sin 0.5": (IEC_REACTIVE, Quantity.REACTIVE)}
-    for factor in ("1", "0.5ind", "0.8cap", "sin 0.5"):
-        row = points.limits_at(*kinds.get(factor, (EN, Quantity.ACTIVE)), points.BALANCED, factor, 1.0)[0]
+    margin, active = points.MARGINS[Front.IDEAL][About.ACCURACY], Quantity.ACTIVE
+    for standard, quantity, factor in ((EN, active, "1"), (EN, active, "0.5ind"), (EN, active, "0.8cap"),
+                                       (IEC_REACTIVE, Quantity.REACTIVE, "sin 0.5")):
+        row = points.limits_at(standard, quantity, points.BALANCED, factor, 1.0)[0]
         for current in (0.05, 1.0, 6.0):
             for export in (False, True):
                 signal = Signal(current, points.ANGLES[factor], export=export)
-                drive = Drive(model=c.model, front_end=Front.IDEAL, signal=signal, seconds=2.4, limits=(row,),
-                              seed=c.seed, wires=3)
                 yield Point(HOUSE, About.THREE_WIRES, f"ideal, {factor}, {current:g} A, {signal.direction}",
-                            error_pct=counter_error(drive, c.make), limit_pct=row.pct, margin=margin)
+                            error_pct=counter_error(c.drive(signal, row, wires=3), c.make), limit_pct=row.pct,
+                            margin=margin)
 
 
 def frequency(c: Context) -> Iterator[Result]:
@@ -189,10 +193,10 @@ def frequency(c: Context) -> Iterator[Result]:
                 worst = max(worst, abs(float(stand.devices[0].meter["f"] or math.inf) - true))
             supply = Supply([(0.0, signal.state(FRONT_ENDS[Front.BITS_24]))], seed=c.seed)
             windows = Metrology(c.model, RATE, 4, c.calibration).feed(supply.read(seconds * RATE))
-            scatter = float(np.std(windows.live[windows.whole, F]))
-            yield Point(HOUSE, About.FREQUENCY, f"24 bit, {true:g} Hz; windows scatter by {scatter * 1e6:.2f} µHz",
-                        error_pct=worst / true * 100.0, limit_pct=points.F_ERROR_HZ / true * 100.0, margin=1.0,
-                        how=How.FREQUENCY)
+            scatter = float(np.std(windows.live[windows.whole, F])) * 1e6
+            yield Point(HOUSE, About.FREQUENCY, f"24 bit, {true:g} Hz; windows scatter by {scatter:.2f} µHz",
+                        error_pct=worst / true * 100.0, limit_pct=points.F_ERROR_HZ / true * 100.0,
+                        margin=1.0, how=How.FREQUENCY)
 
 
 def phases(c: Context) -> Iterator[Result]:
@@ -225,12 +229,12 @@ def disturbances(c: Context) -> Iterator[Result]:
         active, reactive = through(states, RATE, (int(row[Layout.time]) / 1e9 + lost) * RATE)
         for kind, true, limit in (("Ea+", active, points.P_THROUGH), ("Er+", reactive, points.Q_THROUGH)):
             error = (device.energy(row, kind) / MICRO * 3600.0 / true - 1.0) * 100.0
-            yield Point(HOUSE, About.DISTURBANCES, f"{name}: {kind} of 60 s", error_pct=error, limit_pct=limit,
-                        margin=1.0)
+            of = f"{name}: {kind} of 60 s"
+            yield Point(HOUSE, About.DISTURBANCES, of, error_pct=error, limit_pct=limit, margin=1.0)
 
 
 def disturbed() -> dict[str, list[tuple[float, State]]]:
-    """Return what may happen to a network of 230 V with 5 A at power factor 0.8, by name, as states in time."""
+    """Return what may happen to 230 V with 5 A at power factor 0.8, by name, as states in time."""
     normal = State(Network(), (Load(5.0, angle=points.ANGLES["0.8cap"] * -1.0),))
     begin = 20.0037  # s, within a cycle
 
@@ -252,15 +256,17 @@ def disturbed() -> dict[str, list[tuple[float, State]]]:
 
 def single_against_balanced(c: Context) -> Iterator[Result]:
     """A load on one phase errs like a balanced one, at In."""
-    for standard, quantity, factor in ((IEC_ACTIVE, Quantity.ACTIVE, "1"),
-                                       (IEC_REACTIVE, Quantity.REACTIVE, "sin 1")):
-        drives = []
-        for load, on in ((points.BALANCED, ALL), *((points.SINGLE, (phase,)) for phase in ALL)):
-            signal = Signal(1.0, points.ANGLES[factor], on)
-            rows = points.limits_at(standard, quantity, load, factor, 1.0)[:1]
-            drives.append(Drive(model=c.model, front_end=Front.IDEAL, signal=signal, seconds=2.4, limits=tuple(rows),
-                                seed=c.seed))
-        yield from drive_difference(drives, c.make)
+    margin = points.MARGINS[Front.IDEAL][About.ACCURACY]
+    for standard, quantity, factor, limit in points.SINGLE_AGAINST_BALANCED:
+        angle, kind = points.ANGLES[factor], (standard, quantity)
+        balanced = c.drive(Signal(1.0, angle), points.limits_at(*kind, points.BALANCED, factor, 1.0)[0])
+        single = points.limits_at(*kind, points.SINGLE, factor, 1.0)[0]
+        of_balanced = counter_error(balanced, c.make)
+        for phase in ALL:
+            drive = c.drive(Signal(1.0, angle, (phase,)), single)
+            name = f"{describe(drive, drive.signal, single, drive.ratios[0])}, against balanced"
+            error = counter_error(drive, c.make) - of_balanced
+            yield Point(standard, About.ACCURACY, name, error_pct=error, limit_pct=limit, margin=margin)
 
 
 # Name -> check, and about how long it takes, in s of signal.

@@ -45,17 +45,14 @@ class ChartKey:
 
 @dataclass(frozen=True, slots=True)
 class Point(Result):
-    """One error held against one limit.
-
-    margin: the part of the limit that the house allows. low_pct: the limit below, where it is another.
-    """
+    """One error held against one limit."""
 
     error_pct: float
     limit_pct: float
-    margin: float
+    margin: float  # part of the limit that the house allows
     how: How = How.COUNTER
     chart: ChartKey | None = None
-    low_pct: float | None = None
+    low_pct: float | None = None  # the limit below zero, where it is another
 
     @property
     def share(self) -> float:
@@ -72,12 +69,12 @@ class Point(Result):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of a clause: counts of points and checks, the worst error as a part of its limit, what failed."""
+    """What came of a clause."""
 
     clause: str
-    points: int
+    points: int  # how many
     checks: int
-    worst: float
+    worst: float  # error, as a part of its limit
     failed: tuple[str, ...]
 
 
@@ -119,21 +116,18 @@ class Outcome:
         """Return seed, versions, points and checks as JSON."""
         document = {
             "seed": self.seed, "versions": self.versions,
-            "points": [{"clause": p.clause, "point": p.point, "error_pct": p.error_pct, "limit_pct": p.limit_pct,
-                        "how": p.how} for p in self.points],
+            "points": [{"clause": p.clause, "point": p.point, "error_pct": p.error_pct,
+                        "limit_pct": p.limit_pct, "how": p.how} for p in self.points],
             "checks": [{"clause": c.clause, "point": c.point, "ok": c.ok} for c in self.checks],
         }
         return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def composite(at_loads: Sequence[Point]) -> list[Point]:
-    """Return class C's composite errors: the error at a load with what voltage and frequency add to it.
-
-    They are held against the legal limit; a load whose influences were not driven has none.
-    """
+def composite(driven: Sequence[Point]) -> list[Point]:
+    """Return class C's composite errors against the legal limit: a load with what voltage and frequency add."""
     series = (BALANCED, VOLTAGE, FREQUENCY)
     worst: dict[tuple[Front, str, float], dict[str, float]] = {}  # in %, of each series
-    for p in at_loads:
+    for p in driven:
         if p.chart is not None and p.standard == EN and p.how is How.COUNTER and p.chart.series in series:
             errors = worst.setdefault((p.chart.front_end, p.chart.factor, p.chart.current), {})
             errors[p.chart.series] = max(errors.get(p.chart.series, 0.0), abs(p.error_pct))
@@ -141,8 +135,8 @@ def composite(at_loads: Sequence[Point]) -> list[Point]:
     for (front_end, factor, current), errors in sorted(worst.items()):
         if len(errors) == len(series):
             name = f"{front_end}, {factor}, {current:g} A: load, voltage and frequency together"
+            error = math.hypot(*(errors[name] for name in series))
             limit = next(pct for below, pct in points.MPE if current < below)
             margin = points.MARGINS[front_end][About.ACCURACY]
-            out.append(Point(EN, About.COMPOSITE, name, error_pct=math.hypot(*(errors[name] for name in series)),
-                             limit_pct=limit, margin=margin))
+            out.append(Point(EN, About.COMPOSITE, name, error_pct=error, limit_pct=limit, margin=margin))
     return out

@@ -7,14 +7,14 @@ EN 50470-3:2006, IEC 62053-21:2003 and IEC 62053-23:2003; their numbers are from
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 EN, IEC_ACTIVE, IEC_REACTIVE = "EN 50470-3 class C", "IEC 62053-21 class 1", "IEC 62053-23 class 2"
 IEC_OUTPUT: Final = "IEC 62053-31"
 HOUSE: Final = "house"  # what no standard asks and this meter holds itself to
-Orders = tuple[tuple[int, float, float], ...]  # of harmonics: order, ratio to the fundamental, degrees
 
 
 class About(StrEnum):
@@ -51,9 +51,9 @@ CLAUSES: Final = {
     About.NO_LOAD: {EN: "8.7.9.4", IEC_ACTIVE: "8.3.2", IEC_REACTIVE: "8.3.2"},
     About.STARTING: {EN: "8.7.9.3", IEC_ACTIVE: "8.3.3", IEC_REACTIVE: "8.3.3"},
     About.METER_CONSTANT: {EN: "8.7.10", IEC_ACTIVE: "8.4"}, About.REPEATABILITY: {EN: "8.7.8"},
-    About.COMPOSITE: {EN: "8.5"}, About.PULSE_OUTPUT: {IEC_OUTPUT: "4.2"}, About.DISTURBANCES: {HOUSE: "d"},
-    About.REACTIVE_OVER_FREQUENCY: {HOUSE: "q"}, About.THREE_WIRES: {HOUSE: "w"}, About.FREQUENCY: {HOUSE: "f"},
-    About.PHASES: {HOUSE: "p"},
+    About.COMPOSITE: {EN: "8.5"}, About.PULSE_OUTPUT: {IEC_OUTPUT: "4.2"},
+    About.DISTURBANCES: {HOUSE: "d"}, About.REACTIVE_OVER_FREQUENCY: {HOUSE: "q"},
+    About.THREE_WIRES: {HOUSE: "w"}, About.FREQUENCY: {HOUSE: "f"}, About.PHASES: {HOUSE: "p"},
 }
 
 
@@ -118,30 +118,16 @@ def limit_at(standard: str, quantity: Quantity, load: str, factor: str, current:
     return next((row.pct for row in limits_at(standard, quantity, load, factor, current)), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What an influence makes of a signal: factors of voltage and frequency, new values of the rest."""
-
-    volts: float = 1.0
-    frequency: float = 1.0
-    missing: tuple[int, ...] = ()
-    reversed: bool = False
-    v_harmonics: Orders = ()
-    i_harmonics: Orders = ()
-    fired: float = 0.0
-    burst: tuple[int, int] | None = None
+Change = Mapping[str, Any]  # fields of a signal: factors of its volts and frequency, new values of all else
 
 
 @dataclass(frozen=True, slots=True)
 class Influence:
-    """One influence quantity: how far it may move the error, in %, by standard; None where there is no limit.
-
-    stimulus: what is done, in the words of the standards. changes: the same as data, each driven for itself.
-    """
+    """One influence quantity: how far it may move the error, in %, by standard; None where there is no limit."""
 
     name: str
-    stimulus: str
-    changes: tuple[Change, ...]
+    stimulus: str  # what is done, in the words of the standards
+    changes: tuple[Change, ...]  # the same as data, each driven for itself
     currents: tuple[float, ...]
     factor: str
     class1: float | None
@@ -171,28 +157,28 @@ def _influence(name: str, stimulus: str, changes: tuple[Change, ...],
 _FROM_20_MA, _FROM_50_MA = (0.02, 0.1, 1.0, 6.0), (0.05, 0.1, 1.0, 6.0)
 VOLTAGE, FREQUENCY = "voltage", "frequency"  # which class C's composite error adds to that of the load
 INFLUENCES: Final = (
-    *_influence(VOLTAGE, "0.9 Un and 1.1 Un", (Change(volts=0.9), Change(volts=1.1)),
+    *_influence(VOLTAGE, "0.9 Un and 1.1 Un", ({"volts": 0.9}, {"volts": 1.1}),
                 (_FROM_20_MA, "1", 0.7, 0.2, 1.0), (_FROM_50_MA, "0.5ind", 1.0, 0.4, 1.5)),
-    *_influence("voltage severe", "0.8 Un and 1.15 Un", (Change(volts=0.8), Change(volts=1.15)),
+    *_influence("voltage severe", "0.8 Un and 1.15 Un", ({"volts": 0.8}, {"volts": 1.15}),
                 (_FROM_20_MA, "1", 2.1, 0.6, 3.0)),
-    *_influence("voltage low", "below 0.8 Un", tuple(Change(volts=k) for k in (0.79, 0.7, 0.55, 0.3)),
+    *_influence("voltage low", "below 0.8 Un", tuple({"volts": k} for k in (0.79, 0.7, 0.55, 0.3)),
                 ((1.0,), "1", 10.0, 10.0, 10.0), low=-100.0),
-    *_influence(FREQUENCY, "49 Hz and 51 Hz", (Change(frequency=0.98), Change(frequency=1.02)),
+    *_influence(FREQUENCY, "49 Hz and 51 Hz", ({"frequency": 0.98}, {"frequency": 1.02}),
                 (_FROM_20_MA, "1", 0.5, 0.2, 2.5), (_FROM_50_MA, "0.5ind", 0.7, 0.2, 2.5)),
-    *_influence("reversed phase sequence", "L1-L3-L2", (Change(reversed=True),),
+    *_influence("reversed phase sequence", "L1-L3-L2", ({"reversed": True},),
                 ((0.1,), "1", 1.5, 0.3, None)),
     *_influence("voltage unbalance", "one or two phases interrupted (never L1)",
-                (Change(missing=(1,)), Change(missing=(2,)), Change(missing=(1, 2))),
+                ({"missing": (1,)}, {"missing": (2,)}, {"missing": (1, 2)}),
                 ((1.0,), "1", 2.0, 1.0, None)),
     *_influence("5th harmonic", "U5 = 10 % U1; I5 = 40 % I1; in phase at the positive zero crossing",
-                (Change(v_harmonics=((5, 0.10, 0.0),), i_harmonics=((5, 0.40, 0.0),)),),
+                ({"v_harmonics": ((5, 0.10, 0.0),), "i_harmonics": ((5, 0.40, 0.0),)},),
                 ((3.0,), "1", 0.8, 0.5, None)),
-    *_influence("odd harmonics", "phase-fired at 90 degrees", (Change(fired=90.0),),
+    *_influence("odd harmonics", "phase-fired at 90 degrees", ({"fired": 90.0},),
                 ((0.5,), "1", 3.0, 1.5, None)),
-    *_influence("sub-harmonics", "burst-fired: 2 cycles on and 2 off", (Change(burst=(2, 2)),),
+    *_influence("sub-harmonics", "burst-fired: 2 cycles on and 2 off", ({"burst": (2, 2)},),
                 ((0.5,), "1", 3.0, 1.5, None)),
 )
-SINGLE_AGAINST_BALANCED: Final = {EN: None, IEC_ACTIVE: 1.5, IEC_REACTIVE: 2.5}  # % at In
+SINGLE_AGAINST_BALANCED: Final = ((IEC_ACTIVE, _ACTIVE, "1", 1.5), (IEC_REACTIVE, _REACTIVE, "sin 1", 2.5))  # % at In
 MPE: Final = ((0.05, 1.0), (math.inf, 0.7))  # class C, 5..30 °C, all influences together: (below A, %)
 STARTING: Final = ((EN, _ACTIVE, 0.001), (IEC_ACTIVE, _ACTIVE, 0.002), (IEC_REACTIVE, _REACTIVE, 0.003))  # A
 NO_LOAD_MINUTES: Final = 302.5  # 240e3 / (k·m·U·Ist) of EN 50470-3 with k = 1000, m = 3

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from countis.host.lab.typetest.points import Change, Front, Orders, Quantity
+from countis.host.lab.typetest.points import Change, Front, Quantity
 from countis.supply import FrontEnd, Load, Network, State
 from countis.supply.network import FULL_SCALE_I, FULL_SCALE_V, Phasors, at_terminals
 
+Harmonics = tuple[tuple[int, float, float], ...]  # order, ratio to the fundamental, degrees
 RATE: Final = 8000  # samples per second of the stand
 ALL: Final = (0, 1, 2)
 _HALF_LSB: Final = 0.5 / 2**15
@@ -29,22 +30,19 @@ FRONT_ENDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A steady signal: secondary A on some phases, lagging by an angle in degrees, V of each phase to neutral, Hz.
-
-    missing: phases without voltage. reversed: L1-L3-L2. fired, burst: as in `supply.Load`.
-    """
+    """A steady signal: secondary A on some phases that lag by an angle in degrees, V of each phase, Hz."""
 
     current: float
     angle: float = 0.0
     phases: tuple[int, ...] = ALL
     export: bool = False
-    volts: float = 230.0
+    volts: float = 230.0  # to neutral
     frequency: float = 50.0
-    missing: tuple[int, ...] = ()
-    reversed: bool = False
-    v_harmonics: Orders = ()
-    i_harmonics: Orders = ()
-    fired: float = 0.0
+    missing: tuple[int, ...] = ()  # phases without voltage
+    reversed: bool = False  # L1-L3-L2
+    v_harmonics: Harmonics = ()
+    i_harmonics: Harmonics = ()
+    fired: float = 0.0  # as in `supply.Load`
     burst: tuple[int, int] | None = None
 
     @property
@@ -54,8 +52,8 @@ class Signal:
 
     def under(self, change: Change) -> Signal:
         """Return the signal as an influence changes it."""
-        volts, frequency = self.volts * change.volts, self.frequency * change.frequency
-        return replace(self, **asdict(change) | {"volts": volts, "frequency": frequency})
+        scaled = {name: getattr(self, name) * change[name] for name in ("volts", "frequency") if name in change}
+        return replace(self, **{**change, **scaled})
 
     def state(self, front_end: FrontEnd) -> State:
         """Return the state of a supply that makes it."""
@@ -117,7 +115,7 @@ def through(states: Sequence[tuple[float, State]], rate: float, end: float) -> t
 
 
 def _integral(phasors: Phasors, orders: Sequence[int], begin: float, stop: float) -> float:
-    """Return the integral of Σ v·i over an angle of the fundamental; a channel is Im(phasor·exp(j·order·angle))."""
+    """Integrate Σ v·i over an angle of the fundamental; a channel is Im(phasor · exp(j·order·angle))."""
     total = 0.0
     for h, v in zip(orders, phasors[:, :3], strict=True):
         for g, i in zip(orders, phasors[:, 3:], strict=True):
