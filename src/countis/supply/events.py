@@ -1,7 +1,6 @@
 """The events of a supply file: which tables they change, and to what, as time goes on.
 
-Rule: no table is changed in place. What no event touches stays the very object that was read of the file, by
-which a reader knows that it is not new.
+Rule: no table is changed in place; what no event touches stays the very object that was read of the file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Networks, loads, wiring and the front end, and the phasors they make.
 
-Rule: values only, and pure functions of them. What changes in time is a list of values, which `source.py`
-plays.
+Rule: values only, and pure functions of them; `source.py` plays a list of them, one after the other.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import cmath
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -39,6 +38,13 @@ class Network:
     frequency: float = 50.0
     harmonics: Harmonics = field(default_factory=dict)
 
+    def phasors(self, orders: Sequence[int]) -> Phasors:
+        """Return the phasors of the voltages in channels 0..2."""
+        out = np.zeros((len(orders), 6), complex)
+        for phase, (volts, angle) in enumerate(zip(self.volts, self.angles, strict=True)):
+            _put(out, orders, phase, volts, angle, angle, self.harmonics)
+        return out
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -50,13 +56,21 @@ class Load:
     export: bool = False  # the current is turned round
     harmonics: Harmonics = field(default_factory=dict)  # none of a fired or bursting load
     profile: Points = PROFILES["steady"]
-    fired: float = 0.0  # degrees after each zero crossing of the voltage until a dimmer lets the current through
+    fired: float = 0.0  # degrees after each zero crossing of the voltage at which a dimmer lets it through
     burst: tuple[int, int] | None = None  # whole cycles on and off, from the voltage's zero crossing on
 
     @property
     def switched(self) -> bool:
         """Whether its current is no sum of harmonics."""
         return self.fired > 0.0 or self.burst is not None
+
+    def phasors(self, network: Network, orders: Sequence[int]) -> Phasors:
+        """Return the phasors of its currents in channels 3..5, before any wiring; 0 for a switched load."""
+        out = np.zeros((len(orders), 6), complex)
+        for phase in () if self.switched else self.phases:
+            zero = network.angles[phase]
+            _put(out, orders, 3 + phase, self.current, zero, zero - self.angle, self.harmonics)
+        return -out if self.export else out
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +95,7 @@ class FrontEnd:
 
     gain: tuple[float, ...] = (1.0,) * 6
     offset: tuple[float, ...] = (0.0,) * 6  # V and A
-    phase: tuple[float, ...] = (0.0,) * 6  # degrees of lag at 50 Hz; a delay: a harmonic lags by its order as much
+    phase: tuple[float, ...] = (0.0,) * 6  # lag in degrees at 50 Hz; of harmonics as much as of a delay
     noise: float = 0.0  # RMS, of full scale
     bits: int | None = None  # of the converter, which clips at full scale; None is ideal
 
@@ -105,28 +119,21 @@ class State:
         """Every order of harmonic in it."""
         return {1, *self.network.harmonics, *(order for load in self.loads for order in load.harmonics)}
 
+    def wired(self, phasors: Phasors, orders: Sequence[int]) -> Phasors:
+        """Return what arrives at the terminals, with the phase errors of the channels."""
+        wiring = self.wiring
+        out = lose_neutral(phasors, orders) if wiring.neutral_lost else phasors.copy()
+        out[:, :3] = out[:, list(wiring.voltage)]
+        out[:, list(wiring.missing)] = 0.0
+        out[:, 3:] = out[:, [3 + phase for phase, _ in wiring.transformers]]
+        out[:, [3 + k for k, (_, sign) in enumerate(wiring.transformers) if sign < 0.0]] *= -1.0
+        out *= np.exp(-1j * (2.0 * np.pi * np.outer(orders, self.front_end.lags(self.network.frequency))))
+        return out
+
 
 def angle_of(pf: float) -> float:
     """Return the angle in degrees of a power factor: + lagging, − leading."""
     return math.copysign(math.degrees(math.acos(abs(pf))), pf)
-
-
-def voltage_phasors(network: Network, orders: Sequence[int]) -> Phasors:
-    """Return the phasors of the network's voltages in channels 0..2."""
-    phasors = np.zeros((len(orders), 6), complex)
-    for phase, (volts, angle) in enumerate(zip(network.volts, network.angles, strict=True)):
-        _put(phasors, orders, phase, volts, angle, angle, network.harmonics)
-    return phasors
-
-
-def load_phasors(load: Load, network: Network, orders: Sequence[int]) -> Phasors:
-    """Return the phasors of a load's currents in channels 3..5, before any wiring; 0 for a switched load."""
-    phasors = np.zeros((len(orders), 6), complex)
-    if not load.switched:
-        for phase in load.phases:
-            zero = network.angles[phase]
-            _put(phasors, orders, 3 + phase, load.current, zero, zero - load.angle, load.harmonics)
-    return -phasors if load.export else phasors
 
 
 def _put(phasors: Phasors, orders: Sequence[int], channel: int, rms: float, zero: float, angle: float,
@@ -141,16 +148,14 @@ def _put(phasors: Phasors, orders: Sequence[int], channel: int, rms: float, zero
 def at_terminals(state: State) -> Phasors:
     """Return the phasors at the terminals, before the front end; the fundamental is the first order."""
     network, orders = state.network, sorted(state.orders)
-    currents = sum(load_phasors(load, network, orders) for load in state.loads)
-    total = voltage_phasors(network, orders) + currents
-    return connect(total, state.wiring, FrontEnd(), orders, network.frequency)
+    total = network.phasors(orders) + sum(load.phasors(network, orders) for load in state.loads)
+    return replace(state, front_end=FrontEnd()).wired(total, orders)
 
 
 def lose_neutral(phasors: Phasors, orders: Sequence[int]) -> Phasors:
     """Return voltages and currents when the neutral is broken upstream and the loads hold the star point.
 
-    At the fundamental loads are admittances I/V; harmonic currents lose what would have flowed in the
-    neutral.
+    At the fundamental loads are admittances I/V; harmonic currents lose what flowed in the neutral.
     """
     out = phasors.copy()
     volts, amperes = phasors[:, :3], phasors[:, 3:]
@@ -164,16 +169,4 @@ def lose_neutral(phasors: Phasors, orders: Sequence[int]) -> Phasors:
     amperes = amperes.copy()
     amperes[first] = admittances * out[first, :3]
     out[:, 3:] = amperes - amperes.mean(axis=1, keepdims=True)
-    return out
-
-
-def connect(phasors: Phasors, wiring: Wiring, front_end: FrontEnd, orders: Sequence[int],
-            frequency: float) -> Phasors:
-    """Return what arrives at the terminals, with the phase errors of the channels."""
-    out = lose_neutral(phasors, orders) if wiring.neutral_lost else phasors.copy()
-    out[:, :3] = out[:, list(wiring.voltage)]
-    out[:, list(wiring.missing)] = 0.0
-    out[:, 3:] = out[:, [3 + phase for phase, _ in wiring.transformers]]
-    out[:, [3 + k for k, (_, sign) in enumerate(wiring.transformers) if sign < 0.0]] *= -1.0
-    out *= np.exp(-1j * (2.0 * np.pi * np.outer(np.asarray(orders), front_end.lags(frequency))))
     return out

@@ -12,19 +12,7 @@ from typing import Final
 import numpy as np
 
 from countis.supply import synthesis
-from countis.supply.network import (
-    FULL_SCALE,
-    FrontEnd,
-    Harmonics,
-    Load,
-    Network,
-    Samples,
-    State,
-    angle_of,
-    connect,
-    load_phasors,
-    voltage_phasors,
-)
+from countis.supply.network import FULL_SCALE, FrontEnd, Harmonics, Load, Network, Samples, State, angle_of
 from countis.supply.profiles import factor
 from countis.words.errors import SupplyError
 
@@ -40,26 +28,24 @@ class _Segment:
         self._orders = sorted(state.orders)
         self.orders = np.array(self._orders, np.int64)
         if self._orders[-1] * state.network.frequency >= rate / 2:
-            wrong = f"harmonic {self._orders[-1]} lies above half of {rate:g} samples per second"
-            raise SupplyError("", wrong)
-        self._volts = voltage_phasors(state.network, self._orders)
-        self._amperes = [load_phasors(load, state.network, self._orders) for load in state.loads]
+            raise SupplyError("", f"harmonic {self._orders[-1]} lies above half of {rate:g} samples per second")
+        self._volts = state.network.phasors(self._orders)
+        self._amperes = [load.phasors(state.network, self._orders) for load in state.loads]
         if not all(np.isfinite(phasors).all() for phasors in (self._volts, *self._amperes)):
             raise SupplyError("", "a voltage or a current beyond all numbers", "finite ones")
         self.varies = any(len(load.profile) > 1 for load in state.loads)
         self.switched = [(n, load) for n, load in enumerate(state.loads) if load.switched]
-        still = [1.0 * load.profile[0][1] for load in state.loads]
-        self._fixed = None if self.varies else self._phasors(still)
+        self._fixed: Samples | None = None
+        if not self.varies:
+            self._fixed = self.phasors([1.0 * load.profile[0][1] for load in state.loads])
 
     def phasors(self, factors: Sequence[float]) -> Samples:
         """Return real and imaginary peak values at the terminals [2, orders, 6]; one factor for each load."""
-        return self._fixed if self._fixed is not None else self._phasors(factors)
-
-    def _phasors(self, factors: Sequence[float]) -> Samples:
-        state = self.state
+        if self._fixed is not None:
+            return self._fixed
         total = self._volts + sum(k * phasors for k, phasors in zip(factors, self._amperes, strict=True))
-        total = connect(total, state.wiring, state.front_end, self._orders, state.network.frequency)
-        return np.ascontiguousarray(np.stack((total.real, total.imag)))
+        wired = self.state.wired(total, self._orders)
+        return np.ascontiguousarray(np.stack((wired.real, wired.imag)))
 
     def add_switched(self, load: Load, factor: float, first: int, out: Samples) -> None:
         """Add a fired or bursting load to samples first.. of the segment, where CTs embrace its phases."""
@@ -190,10 +176,7 @@ def three_phase(v: float | Sequence[float] = 230.0, i: float | Sequence[float] =
                 sequence: int = 123, v_harmonics: Harmonics | None = None,
                 i_harmonics: Harmonics | None = None, noise: float = 0.0, seed: int = 1,
                 rate: float = 8000) -> Supply:
-    """Return a steady supply of V to neutral, secondary A and power factor, of all phases or of each.
-
-    pf: + lagging, − leading. sequence: 123 or 132.
-    """
+    """Return a steady supply of V to neutral, secondary A, power factor (+ lagging), of all phases or each."""
     volts, amperes, factors = (_three(name, value) for name, value in (("v", v), ("i", i), ("pf", pf)))
     if not all(0.0 < abs(p) <= 1.0 for p in factors):
         raise SupplyError("pf", f"{pf} is not possible", "−1..1 but 0; + lagging, − leading")

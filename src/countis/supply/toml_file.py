@@ -123,12 +123,10 @@ def _phase_names(value: Any) -> tuple[int, ...]:
     return tuple(PHASES.index(name) for name in value)
 
 
-def _swapped(value: Any) -> tuple[int, int, int]:
+def _swapped(value: Any) -> tuple[int, ...]:
     """Read two phases whose voltages are exchanged; return which phase is on each terminal."""
     one, other = _phase_names(value)
-    order = [0, 1, 2]
-    order[one], order[other] = other, one
-    return order[0], order[1], order[2]
+    return tuple({one: other, other: one}.get(phase, phase) for phase in range(3))
 
 
 def _three_phases(value: Any) -> tuple[int, int, int]:
@@ -235,27 +233,25 @@ def read_supply(content: str, name: str, most_states: int = _MOST_STATES,
 def _state(reader: Reader, document: Mapping[str, Any], rate: float, known: Known) -> StatePlan:
     """Read all that a supply is at one time; a table that is the very object in `known` is not read again."""
 
-    def once(name: str, values: Any, read: Callable[[Any, str, int], Any], index: int = 0) -> Any:
+    def once(name: str, values: Any, index: int = 0) -> Any:
         if (name, index) not in known or known[name, index][0] is not values:
-            known[name, index] = values, read(values, name, index)
+            read = partial(_load, reader) if name == "load" else reader.table
+            known[name, index] = values, read(values, name, index, _ROWS[name])
         return known[name, index][1]
-
-    def table(values: Any, name: str, index: int) -> dict[str, Any]:
-        return reader.table(values, name, index, _ROWS[name])
 
     top = reader.table(document, "", 0, _TOP)
     frequency, highest = top["frequency"], f"below {rate / 2:g} Hz"
-    voltage = once("voltage", top["voltage"], table)
+    voltage = once("voltage", top["voltage"])
     network = Network(tuple(voltage[p] for p in PHASES), voltage["angle"], frequency, voltage["harmonics"])
-    loads = [once("load", values, partial(_load, reader), n) for n, values in enumerate(top["load"])]
-    wired = once("wiring", top["wiring"], table)
+    loads = [once("load", values, n) for n, values in enumerate(top["load"])]
+    wired = once("wiring", top["wiring"])
     if wired["neutral"] and any(load.switched for load, _ in loads):
         wrong = "lost with a fired or bursting load"
         raise reader.fail("wiring", 0, "neutral", wrong, "lost with steady loads")
     wiring = Wiring(wired["missing"], wired["swapped"], wired["ct"], wired["reversed"], wired["neutral"])
-    front = once("front_end", top["front_end"], table)
+    front = once("front_end", top["front_end"])
     front_end = FrontEnd(front["gain"], front["offset"], front["phase"], top["noise"], front["bits"])
-    tariff = once("tariff", top["tariff"], table)
+    tariff = once("tariff", top["tariff"])
     if frequency >= rate / 2:
         raise reader.fail("", 0, "frequency", "above half of the rate", highest)
     harmonics = [("load", n, load.harmonics) for n, (load, _) in enumerate(loads)]
@@ -266,23 +262,22 @@ def _state(reader: Reader, document: Mapping[str, Any], rate: float, known: Know
     return StatePlan(state, tuple(power for _, power in loads))
 
 
-def _load(reader: Reader, values: Any, name: str, index: int) -> tuple[Load, float | None]:
+def _load(reader: Reader, values: Any, name: str, index: int,
+          rows: Mapping[str, Row]) -> tuple[Load, float | None]:
     """Read a load; with it the power it is given by, if it is."""
-    row = reader.table(values, name, index, _LOAD)
+    row = reader.table(values, name, index, rows)
+    fail = partial(reader.fail, name, index)
     for one, other in (("current", "power"), ("angle", "pf")):
         if row[one] is not None and row[other] is not None:
-            raise reader.fail("load", index, other, f"given beside {one}", f"{one} or {other}")
+            raise fail(other, f"given beside {one}", f"{one} or {other}")
     if row["current"] is None and row["power"] is None:
-        raise reader.fail("load", index, "current", "missing", "current or power")
+        raise fail("current", "missing", "current or power")
     if row["harmonics"] and (row["fired"] or row["burst"]):
-        allowed = "none: its switching makes them"
-        raise reader.fail("load", index, "harmonics", "of a fired or bursting load", allowed)
+        raise fail("harmonics", "of a fired or bursting load", "none: its switching makes them")
     angle = angle_of(row["pf"]) if row["pf"] is not None else row["angle"] or 0.0
     if row["power"] is not None and not -89.9 <= angle <= 89.9:
-        allowed = "-89.9..89.9 with power"
-        raise reader.fail("load", index, "angle", "no power at 90 degrees and beyond", allowed)
-    current = row["current"] if row["current"] is not None else 0.0
-    load = Load(current=current, phases=row["phase"], angle=angle, export=row["direction"],
+        raise fail("angle", "no power at 90 degrees and beyond", "-89.9..89.9 with power")
+    load = Load(current=row["current"] or 0.0, phases=row["phase"], angle=angle, export=row["direction"],
                 harmonics=row["harmonics"], profile=row["profile"], fired=row["fired"], burst=row["burst"])
     return load, row["power"]
 

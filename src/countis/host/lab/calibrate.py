@@ -46,7 +46,7 @@ def calibrate(folder: Path, model: Model | None, file: Path, seconds: float) -> 
         refusal = meter.apply([SetCalibration(constants)])
         if refusal is not None:
             raise refusal.error
-        errors = [_errors(meter.model, plan.build(meter.ratio), some, seconds) for some in (before, constants)]
+        errors = [_errors(meter.model, plan.build(meter.ratio), c, seconds) for c in (before, constants)]
         memory.create(meter.save())
     finally:
         memory.close()

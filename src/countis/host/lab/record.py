@@ -73,7 +73,8 @@ def probe(path: Path, raw: Raw) -> str:
         unit, phase = channel.unit or "?", channel.phase or "-"
         lines.append(f"#   {channel.name:24} {unit:2} {phase:2} RMS {rms:.6g} in its first cycles")
     lines += ["[recording]", f"file = {json.dumps(path.name, ensure_ascii=False)}"]
-    channels = [f"{symbol} = {json.dumps(name, ensure_ascii=False)}" for symbol, name in propose(recorded).items()]
-    lines += ["channels = { " + ", ".join(channels) + " }"] if channels else []
+    if proposed := propose(recorded):
+        channels = (f"{symbol} = {json.dumps(name, ensure_ascii=False)}" for symbol, name in proposed.items())
+        lines.append("channels = { " + ", ".join(channels) + " }")
     return "\n".join([*lines, "v_scale = 1.0    # to volts at the terminals",
                       "i_scale = 1.0    # to amperes on the secondary", 'at_end = "stop"'])

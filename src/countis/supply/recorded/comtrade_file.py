@@ -1,7 +1,6 @@
 """COMTRADE recordings: read by a library once their sizes have been checked, and written.
 
-Rule: what the configuration claims is compared with the bytes that are there before anything is allocated for
-it.
+Rule: what the configuration claims is compared with the bytes that are there before memory is taken for it.
 """
 
 from __future__ import annotations

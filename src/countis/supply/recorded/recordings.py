@@ -32,11 +32,10 @@ def propose(recorded: Recorded) -> dict[str, str]:
     proposed: dict[str, str] = {}
     channels = recorded.channels
     for symbol in CHANNELS:
-        place = ({"V": "V", "I": "A"}[symbol[0]], "ABC"[int(symbol[1]) - 1])
-        fits = [c for c in channels if c.name.upper() == symbol]
-        fits = fits or [c for c in channels if (c.unit, c.phase) == place]
-        if fits:
-            proposed[symbol] = fits[0].name
+        place = {"V": "V", "I": "A"}[symbol[0]], "ABC"[int(symbol[1]) - 1]
+        named = [c.name for c in channels if c.name.upper() == symbol]
+        if fits := named or [c.name for c in channels if (c.unit, c.phase) == place]:
+            proposed[symbol] = fits[0]
     if not proposed and all(c.unit == "" for c in channels):
         places = _SMALL.get(len(channels), range(min(6, len(channels))))
         return {CHANNELS[place]: channel.name for place, channel in zip(places, channels, strict=False)}

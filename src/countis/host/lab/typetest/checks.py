@@ -1,4 +1,4 @@
-"""What is no error at a load: starting, no load, constants, pulses, phases, frequency, disturbances and the like.
+"""What is no error at a load: starting, no load, constants, pulses, phases, frequency, disturbances and more.
 
 Rule: each check is a function of the bench's context that yields points and checks; nothing is shared between
 them.
@@ -19,7 +19,7 @@ from countis.host.lab.typetest.accuracy import Drive, counter_error, describe, k
 from countis.host.lab.typetest.outcome import Check, Point, Result
 from countis.host.lab.typetest.points import EN, HOUSE, IEC_ACTIVE, IEC_REACTIVE, About, Front, How, Quantity
 from countis.host.lab.typetest.signals import ALL, FRONT_ENDS, RATE, Signal, seconds_for, through
-from countis.host.lab.typetest.stand import Make, Stand
+from countis.host.lab.typetest.stand import Device, Make, Stand
 from countis.meter.energy.registers import Layout, counters
 from countis.meter.metrology.measurement import F, Metrology
 from countis.models import PULSE_WEIGHTS, Model, pulse_weight
@@ -34,11 +34,11 @@ _ALL_F: Final = range(45, 66)
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every check needs. make: makes a meter. calibration: of the 24-bit front end. quick: in a hurry."""
+    """What every check needs."""
 
     model: Model
     make: Make
-    calibration: Calibration
+    calibration: Calibration  # of the 24-bit front end
     seed: int
     quick: bool
 
@@ -52,6 +52,12 @@ class Context:
     def steady(self, signal: Signal, front_end: Front, rate: float = RATE, **settings: int) -> Stand:
         """Return a stand with one meter and a signal that stays."""
         return self.stand([(0.0, signal.state(FRONT_ENDS[front_end]))], rate, front_end, **settings)
+
+    def fed(self, seconds: float, signal: Signal, front_end: Front, **settings: int) -> Device:
+        """Return a meter that has had a signal for so many seconds."""
+        stand = self.steady(signal, front_end, **settings)
+        stand.feed(seconds)
+        return stand.devices[0]
 
     def drive(self, signal: Signal, row: points.Limit, wires: int = 4) -> Drive:
         """Return a short drive behind the ideal front end."""
@@ -92,9 +98,7 @@ def no_load(c: Context) -> Iterator[Result]:
     longest = 60.0 if c.quick else points.NO_LOAD_MINUTES * 60.0
     for share, part in ((1.15, 1.0), (0.8, 60.0), (1.0, 60.0), (1.1, 60.0)):
         seconds = longest / part
-        stand = c.steady(Signal(0.0, volts=share * c.model.un), Front.BITS_24)
-        stand.feed(max(seconds, 5.0))
-        device = stand.devices[0]
+        device = c.fed(max(seconds, 5.0), Signal(0.0, volts=share * c.model.un), Front.BITS_24)
         silent = not counters(device.meter.state.row).any() and not any(device.pulses.values())
         name = f"{share:g} Un, {seconds / 60.0:g} min: nothing is counted"
         for standard in (EN, IEC_ACTIVE, IEC_REACTIVE):
@@ -106,9 +110,8 @@ def meter_constant(c: Context) -> Iterator[Result]:
     for primary, secondary in ((5, 5), (200, 5), (12000, 1), (7, 5)):
         for export in (False, True):
             signal = Signal(6.0, export=export)
-            stand = c.steady(signal, Front.IDEAL, ct_primary=primary, ct_secondary=secondary)
-            stand.feed(30.0)
-            meter, flashes = stand.devices[0].meter, len(stand.devices[0].pulses["led"])
+            device = c.fed(30.0, signal, Front.IDEAL, ct_primary=primary, ct_secondary=secondary)
+            meter, flashes = device.meter, len(device.pulses["led"])
             flash = primary * 1000 * MICRO // meter.model.led_per_kwh
             counted = (meter.exact("Ea+") + meter.exact("Ea-")) * secondary // flash
             name = f"CT {primary}/{secondary}, {signal.direction}"
@@ -121,9 +124,7 @@ def pulse_output(c: Context) -> Iterator[Result]:
     """Every weight at 288 V and 6 A: pulses and pauses long enough, not too many, none lost, none doubled."""
     for lowest, weight in PULSE_WEIGHTS:
         highest = max(p for p in range(lowest, 12001) if pulse_weight(p, 1) == weight)
-        stand = c.steady(Signal(6.0, volts=288.0), Front.IDEAL, ct_primary=highest, ct_secondary=1)
-        device = stand.devices[0]
-        stand.feed(30.0)
+        device = c.fed(30.0, Signal(6.0, volts=288.0), Front.IDEAL, ct_primary=highest, ct_secondary=1)
         edges, lengths = device.pulses["pulse"], device.lengths["pulse"]
         as_many = len(edges) == device.meter.exact("Ea+") // (weight * MICRO) and len(edges) > 20
         apart = min(b - a for a, b in pairwise(edges)) if len(edges) > 1 else 0
@@ -144,7 +145,8 @@ def repeatability(c: Context) -> Iterator[Result]:
         row = points.limits_at(EN, Quantity.ACTIVE, points.BALANCED, factor, current)[0]
         signal, limit = Signal(current, points.ANGLES[factor]), row.pct * points.REPEATABLE
         seconds = max(2.4, seconds_for(signal, row.quantity, FRONT_ENDS[Front.BITS_24], limit / 2.0))
-        drive = replace(c.drive(signal, row), front_end=Front.BITS_24, seconds=seconds, calibration=c.calibration)
+        drive = replace(c.drive(signal, row), front_end=Front.BITS_24, seconds=seconds,
+                        calibration=c.calibration)
         seeds = [c.seed + 100 + k for k in range(3 if c.quick else 10)]
         errors = [counter_error(replace(drive, seed=seed), c.make) for seed in seeds]
         name = f"24 bit, balanced, {factor}, {current:g} A: widest of {len(errors)} runs"
@@ -208,14 +210,11 @@ def phases(c: Context) -> Iterator[Result]:
         ("L2 and L3 missing", Signal(1.0, missing=(1, 2)), None, ("L2", "L3")),
     ]
     for name, signal, sequence, missing in cases:
-        stand = c.steady(signal, Front.BITS_24)
-        stand.feed(3.0)
-        meter = stand.devices[0].meter
+        meter = c.fed(3.0, signal, Front.BITS_24).meter
         ok = meter["sequence"] == sequence and meter.state.missing == missing
         yield Check(HOUSE, About.PHASES, name, ok)
-    stand = c.steady(Signal(1.0, missing=(0,)), Front.IDEAL)
-    stand.feed(3.0)
-    yield Check(HOUSE, About.PHASES, "L1 missing: without supply", not stand.devices[0].meter.powered)
+    dead = c.fed(3.0, Signal(1.0, missing=(0,)), Front.IDEAL).meter
+    yield Check(HOUSE, About.PHASES, "L1 missing: without supply", not dead.powered)
 
 
 def disturbances(c: Context) -> Iterator[Result]:

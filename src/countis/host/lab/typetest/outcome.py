@@ -114,17 +114,15 @@ class Outcome:
 
     def as_json(self) -> str:
         """Return seed, versions, points and checks as JSON."""
-        document = {
-            "seed": self.seed, "versions": self.versions,
-            "points": [{"clause": p.clause, "point": p.point, "error_pct": p.error_pct,
-                        "limit_pct": p.limit_pct, "how": p.how} for p in self.points],
-            "checks": [{"clause": c.clause, "point": c.point, "ok": c.ok} for c in self.checks],
-        }
+        points = [{"clause": p.clause, "point": p.point, "error_pct": p.error_pct, "limit_pct": p.limit_pct,
+                   "how": p.how} for p in self.points]
+        checks = [{"clause": c.clause, "point": c.point, "ok": c.ok} for c in self.checks]
+        document = {"seed": self.seed, "versions": self.versions, "points": points, "checks": checks}
         return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def composite(driven: Sequence[Point]) -> list[Point]:
-    """Return class C's composite errors against the legal limit: a load with what voltage and frequency add."""
+    """Return class C's composite errors against the legal limit: of load, voltage and frequency together."""
     series = (BALANCED, VOLTAGE, FREQUENCY)
     worst: dict[tuple[Front, str, float], dict[str, float]] = {}  # in %, of each series
     for p in driven:

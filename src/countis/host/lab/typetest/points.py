@@ -123,7 +123,7 @@ Change = Mapping[str, Any]  # fields of a signal: factors of its volts and frequ
 
 @dataclass(frozen=True, slots=True)
 class Influence:
-    """One influence quantity: how far it may move the error, in %, by standard; None where there is no limit."""
+    """One influence quantity: how far it may move the error in %, by standard; None where no limit is set."""
 
     name: str
     stimulus: str  # what is done, in the words of the standards
@@ -178,7 +178,8 @@ INFLUENCES: Final = (
     *_influence("sub-harmonics", "burst-fired: 2 cycles on and 2 off", ({"burst": (2, 2)},),
                 ((0.5,), "1", 3.0, 1.5, None)),
 )
-SINGLE_AGAINST_BALANCED: Final = ((IEC_ACTIVE, _ACTIVE, "1", 1.5), (IEC_REACTIVE, _REACTIVE, "sin 1", 2.5))  # % at In
+# % at In
+SINGLE_AGAINST_BALANCED: Final = ((IEC_ACTIVE, _ACTIVE, "1", 1.5), (IEC_REACTIVE, _REACTIVE, "sin 1", 2.5))
 MPE: Final = ((0.05, 1.0), (math.inf, 0.7))  # class C, 5..30 °C, all influences together: (below A, %)
 STARTING: Final = ((EN, _ACTIVE, 0.001), (IEC_ACTIVE, _ACTIVE, 0.002), (IEC_REACTIVE, _REACTIVE, 0.003))  # A
 NO_LOAD_MINUTES: Final = 302.5  # 240e3 / (k·m·U·Ist) of EN 50470-3 with k = 1000, m = 3

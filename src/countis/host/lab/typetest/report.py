@@ -1,4 +1,4 @@
-"""The report of a run as one HTML file: charts, tables and a verdict for each clause, for people who would rather look.
+"""The report of a run as one HTML file, for people who would rather look: charts, tables, verdicts.
 
 Rule: nothing is fetched and nothing runs in it; charts are SVG inside the page.
 """
@@ -35,7 +35,8 @@ th { background: #eaeef2; font-weight: 600; }
 th.n, td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 td.passed, td.failed { font-weight: 600; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(480px, 1fr)); gap: 14px; }
-figure { margin: 0; background: #fff; border-radius: 8px; padding: 10px; } figure svg { width: 100%; height: auto; }
+figure { margin: 0; background: #fff; border-radius: 8px; padding: 10px; } \
+figure svg { width: 100%; height: auto; }
 @media (max-width: 560px) { .charts { grid-template-columns: 1fr; } body { padding: 12px; } }
 @media print { body { max-width: none; } figure { break-inside: avoid; } }
 """
@@ -44,20 +45,21 @@ figure { margin: 0; background: #fff; border-radius: 8px; padding: 10px; } figur
 def page(outcome: Outcome) -> str:
     """Return the whole report as HTML."""
     verdict = "passed" if outcome.passed else "failed"
-    about = f"seed {outcome.seed}" + "".join(f" · {name} {version}" for name, version in outcome.versions.items())
+    about = [f"seed {outcome.seed}", *(f"{name} {version}" for name, version in outcome.versions.items())]
     extent = "Quick run: some of the points" if outcome.quick else "Full run"
     counts = f"{len(outcome.points)} points, {len(outcome.checks)} checks"
+    kinds = dict.fromkeys((r.standard, r.quantity, r.load, r.factor) for r in ACCURACY)
     body = [
         f"<h1>COUNTIS {outcome.model.name}: type test</h1>",
-        f'<p class="about">{extent} · {counts} · {escape(about)}</p>',
+        f'<p class="about">{extent} · {counts} · {escape(" · ".join(about))}</p>',
         f'<p class="verdict {verdict}">{verdict.capitalize()}: {_summary(outcome)}</p>',
-        "<p>A test of software against its own simulated front ends, not a certificate. A clause fails where a limit"
-        " is missed, or where an error is ten times beyond what the meter holds itself to.</p>",
+        "<p>A test of software against its own simulated front ends, not a certificate. A clause fails where"
+        " a limit is missed, or where an error is ten times beyond what the meter holds itself to.</p>",
         "<h2>Verdict for each clause</h2>", _clauses(outcome),
         "<h2>Errors against the limits</h2>",
-        '<p class="about">Every point of every load, import and export; the band is the limit. Note the scale: below'
-        f" ±{_LINEAR:g} % it is linear, beyond it is logarithmic.</p>",
-        f'<div class="charts">{"".join(_charts(outcome))}</div>',
+        '<p class="about">Every point of every load, import and export; the band is the limit. Note the'
+        f" scale: below ±{_LINEAR:g} % it is linear, beyond it is logarithmic.</p>",
+        f'<div class="charts">{"".join(_chart(outcome, *kind) for kind in kinds)}</div>',
         "<h2>Influence quantities</h2>", _worst(outcome, {About.INFLUENCE}),
         "<h2>Everything else</h2>", _worst(outcome, set(About) - {About.ACCURACY, About.INFLUENCE}),
         "<h2>Checks</h2>", _checks(outcome),
@@ -76,9 +78,9 @@ def _summary(outcome: Outcome) -> str:
                                        for front_end, share in worst.items() if share)
 
 
-def _cell(text: str, kind: str, tag: str = "td") -> str:
-    """Return a cell of a kind: n for a number, passed, failed."""
-    return f'<{tag} class="{kind}">{text}</{tag}>'
+def _cells(kind: str, *texts: str, tag: str = "td") -> list[str]:
+    """Return cells of a kind: n for numbers, passed, failed."""
+    return [f'<{tag} class="{kind}">{text}</{tag}>' for text in texts]
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> str:
@@ -88,23 +90,15 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
-def _numbers(*names: str) -> list[str]:
-    return [_cell(name, "n", "th") for name in names]
-
-
 def _clauses(outcome: Outcome) -> str:
     rows = []
     for v in outcome.verdicts:
         verdict = "failed" if v.failed else "passed"
-        counts = str(v.points), str(v.checks), f"{v.worst:.2g}" if v.points else ""
+        counts = _cells("n", str(v.points), str(v.checks), f"{v.worst:.2g}" if v.points else "")
         failed = "<br>".join(escape(text) for text in v.failed[:5])
-        rows.append([escape(v.clause), _cell(verdict, verdict), *(_cell(count, "n") for count in counts), failed])
-    return _table(["clause", "verdict", *_numbers("points", "checks", "worst, of the limit"), "what failed"], rows)
-
-
-def _charts(outcome: Outcome) -> list[str]:
-    kinds = dict.fromkeys((r.standard, r.quantity, r.load, r.factor) for r in ACCURACY)
-    return [_chart(outcome, *kind) for kind in kinds]
+        rows.append([escape(v.clause), *_cells(verdict, verdict), *counts, failed])
+    heads = _cells("n", "points", "checks", "worst, of the limit", tag="th")
+    return _table(["clause", "verdict", *heads, "what failed"], rows)
 
 
 def _chart(outcome: Outcome, standard: str, quantity: Quantity, load: str, factor: str) -> str:
@@ -114,13 +108,14 @@ def _chart(outcome: Outcome, standard: str, quantity: Quantity, load: str, facto
     limits = {i: limit_at(standard, quantity, load, factor, i) for i in CURRENTS}
     currents = [i for i, limit in limits.items() if limit is not None]
     pct = [limit for limit in limits.values() if limit is not None]
-    axes.fill_between(currents, [-p for p in pct], pct, step="post", color="#dfe7ee", label="limit", linewidth=0)
+    axes.fill_between(currents, [-p for p in pct], pct, step="post", color="#dfe7ee", label="limit",
+                      linewidth=0)
     for front_end, (mark, colour) in _MARKS.items():
         errors = [(p.chart.current, p.error_pct) for p in outcome.points
                   if p.chart is not None and p.about is About.ACCURACY and p.standard == standard
                   and (p.chart.series, p.chart.factor, p.chart.front_end) == (load, factor, front_end)]
-        axes.plot([i for i, _ in errors], [e for _, e in errors], mark, color=colour, markersize=3.6, alpha=0.7,
-                  label=front_end)
+        axes.plot([i for i, _ in errors], [e for _, e in errors], mark, color=colour, markersize=3.6,
+                  alpha=0.7, label=front_end)
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=_LINEAR)
     axes.set_xlim(0.8 * min(currents), 1.25 * max(currents))
@@ -146,19 +141,19 @@ def _worst(outcome: Outcome, abouts: Collection[About]) -> str:
     worst: dict[tuple[str, ...], Point] = {}
     for p in outcome.points:
         if p.about in abouts:
-            key = (p.clause, p.chart.series, p.chart.front_end) if p.chart is not None else (p.clause, p.point)
+            key = (p.clause, p.point) if p.chart is None else (p.clause, p.chart.series, p.chart.front_end)
             worst[key] = max(worst.get(key, p), p, key=lambda point: point.share)
     rows = []
     for p in worst.values():
         low = f"{p.low_pct:+g} … " if p.low_pct is not None else "±"
-        figures = _cell(f"{p.error_pct:+.2e}", "n"), _cell(f"{low}{p.limit_pct:.4g}", "n")
+        figures = _cells("n", f"{p.error_pct:+.2e}", f"{low}{p.limit_pct:.4g}")
         rows.append([escape(p.clause), escape(p.point), *figures, p.how])
-    return _table(["clause", "worst point", *_numbers("error %", "limit %"), "how"], rows)
+    return _table(["clause", "worst point", *_cells("n", "error %", "limit %", tag="th"), "how"], rows)
 
 
 def _checks(outcome: Outcome) -> str:
     rows = []
     for c in outcome.checks:
         verdict = "passed" if c.ok else "failed"
-        rows.append([escape(c.clause), escape(c.point), _cell(verdict, verdict)])
+        rows.append([escape(c.clause), escape(c.point), *_cells(verdict, verdict)])
     return _table(["clause", "check", "verdict"], rows)

@@ -1,4 +1,4 @@
-"""`countis typetest`: plans the points, drives them in processes of their own, and comes to a verdict for each clause.
+"""`countis typetest`: plans the points, drives them in processes of their own, and tells the verdicts.
 
 Rule: same seed, same figures, however many processes there are.
 """
@@ -86,14 +86,13 @@ def drive_all(model: Model, *, quick: bool = False, seed: int = 1, jobs: int = 1
             _show(done / whole, len(results), len(todo))
     every = [result for number in sorted(results) for result in results[number]]
     points = [p for p in every if isinstance(p, Point)]
-    return Outcome(model=model, quick=quick, seed=seed, versions=versions(), points=[*points, *composite(points)],
-                   checks=[c for c in every if isinstance(c, Check)])
+    checks = [c for c in every if isinstance(c, Check)]
+    return Outcome(model, quick, seed, versions(), [*points, *composite(points)], checks)
 
 
 def _show(share: float, done: int, total: int) -> None:
-    filled = round(share * _BAR)
-    end = "\n" if done == total else ""
-    print(f"\r[{'#' * filled}{'.' * (_BAR - filled)}] {done} of {total} ", end=end, file=sys.stderr, flush=True)
+    bar, end = "#" * round(share * _BAR), "\n" if done == total else ""
+    print(f"\r[{bar:.<{_BAR}}] {done} of {total} ", end=end, file=sys.stderr, flush=True)
 
 
 def report(outcome: Outcome) -> str:
@@ -120,8 +119,11 @@ def main(model: Model, *, quick: bool, seed: int, jobs: int | None, html: Path |
          json_file: Path | None) -> int:
     """Run the bench for the command line; return its exit code."""
     for option, file in (("--html", html), ("--json", json_file)):
-        if file is not None:
-            _try(file, option)
+        if file is not None:  # find out before anything is driven, and leave all as it was
+            new = not file.exists()
+            _write(file, "", option, "a")
+            if new:
+                file.unlink()
     jobs = jobs or os.cpu_count() or 1
     outcome = drive_all(model, quick=quick, seed=seed, jobs=jobs, progress=sys.stderr.isatty())
     print(report(outcome))
@@ -132,14 +134,6 @@ def main(model: Model, *, quick: bool, seed: int, jobs: int | None, html: Path |
 
         _write(html, page(outcome), "--html")
     return 0 if outcome.passed else 1
-
-
-def _try(path: Path, option: str) -> None:
-    """Find out before anything is driven whether a file can be written; leave all as it was."""
-    new = not path.exists()
-    _write(path, "", option, "a")
-    if new:
-        path.unlink()
 
 
 def _write(path: Path, text: str, option: str, mode: str = "w") -> None:

@@ -52,7 +52,7 @@ class Signal:
 
     def under(self, change: Change) -> Signal:
         """Return the signal as an influence changes it."""
-        scaled = {name: getattr(self, name) * change[name] for name in ("volts", "frequency") if name in change}
+        scaled = {name: getattr(self, name) * change[name] for name in {"volts", "frequency"} & change.keys()}
         return replace(self, **{**change, **scaled})
 
     def state(self, front_end: FrontEnd) -> State:

@@ -23,7 +23,7 @@ from countis.words.commands import SetCalibration
 from countis.words.quantities import KINDS, MICRO, SUM
 from countis.words.settings import Calibration
 
-_LAST_BLOCK: Final = 25984  # Σ of the energies with residual
+_LAST_BLOCK: Final = range(25984, 25984 + 66)  # Σ of the energies with residual
 _FEWEST_PULSES: Final = 2
 _SHORTEST_NS: Final = 2_000_000_000  # ten windows
 _EDGE_STEP: Final = 4.0  # primary µWh by which an edge may be off: what three phases hold back, and its own
@@ -43,12 +43,12 @@ def new_meter(model: Model, rate: float, settings: dict[str, Any], calibration: 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment of one meter: the stand's time and the meter's in ns, its row, the visible register of one kind."""
+    """A moment of one meter."""
 
-    stand_ns: int
-    meter_ns: int
+    stand_ns: int  # by the samples it was fed
+    meter_ns: int  # by its own time
     row: Ints
-    register: int
+    register: int  # the visible one of one kind
 
 
 class Device:
@@ -81,7 +81,7 @@ class Device:
 
     def register(self, kind: str) -> int:
         """Return the visible register of Σ with its residual, in steps of 0.1 Wh, as a master reads it."""
-        unit, residual = [row for row in ROWS if row.symbol == kind and _LAST_BLOCK <= row.address < _LAST_BLOCK + 66]
+        unit, residual = [row for row in ROWS if row.symbol == kind and row.address in _LAST_BLOCK]
         count = unit.words + residual.words
         reply = self.meter.pdu(pdu.read_request(unit.address, count))
         registers = [int.from_bytes(reply[2 + 2 * k : 4 + 2 * k], "big") for k in range(count)]
@@ -106,9 +106,9 @@ class Stand:
 
 
 def errors(device: Device, a: Mark, b: Mark, kind: str, power: float, limit_pct: float) -> dict[How, float]:
-    """Return the errors in % of what was counted between two marks, by every way fine enough for a limit; best first.
+    """Return the errors in % of what was counted between two marks, by all ways fine enough for a limit.
 
-    power: the true one, in secondary W or var.
+    The best way is the first. power: the true one, in secondary W or var.
     """
     ratio = device.meter.ratio
     lost = (b.stand_ns - b.meter_ns) - (a.stand_ns - a.meter_ns)  # ns that the meter has not lived through
