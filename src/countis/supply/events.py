@@ -60,10 +60,7 @@ class _Event:
 
 
 class Timeline:
-    """The tables of a supply file as its events change them.
-
-    rate: samples per second. rows: of all that may be set, by table; "" is the file itself, "load" any load.
-    """
+    """The tables of a supply file as its events change them. rows: of all that may be set, by table."""
 
     def __init__(self, reader: Reader, rate: float, rows: Mapping[str, Mapping[str, Row]]) -> None:
         self._reader, self._rate, self._rows = reader, rate, rows
@@ -77,10 +74,7 @@ class Timeline:
             self._events.append(_Event(index, row["at"], end, row["over"], row["set"]))
 
     def documents(self, most: int) -> Iterator[tuple[float, dict[str, Any], int]]:
-        """Yield (time, the tables from then on, number of the last event in force) for up to `most` times.
-
-        Where no event is in force, the number is 0 and the tables are those of the file.
-        """
+        """Yield (time, tables from it on, number of the last event in force or 0), of up to `most` times."""
         edges = defaultdict(list)  # time -> numbers of the events that begin or end then
         for event in self._events:
             edges[event.begin].append(event.index)
@@ -89,15 +83,15 @@ class Timeline:
         after = [self._reader.document]  # the tables after so many of the events in force
         ramping: list[int] = []
         for time in self._times(most):
-            first = min([*ramping, *edges.get(time, ())], default=len(self._events))  # to set anything new
-            for index in edges.get(time, ()):
+            turned = edges.get(time, ())
+            for index in turned:
                 place = bisect_left(in_force, index)
                 if index in in_force[place : place + 1]:
                     del in_force[place]
                 else:
                     in_force.insert(place, index)
-            same = bisect_left(in_force, first)
-            del after[same + 1 :]
+            same = bisect_left(in_force, min([*ramping, *turned], default=len(self._events)))
+            del after[same + 1 :]  # what the first of those makes that begin, end or ramp, and all after it
             shares = {index: self._events[index].share(time, self._rate) for index in in_force[same:]}
             for index, share in shares.items():
                 after.append(self._applied(self._events[index], after[-1], share))

@@ -153,13 +153,10 @@ def at_terminals(state: State) -> Phasors:
 
 
 def lose_neutral(phasors: Phasors, orders: Sequence[int]) -> Phasors:
-    """Return voltages and currents when the neutral is broken upstream and the loads hold the star point.
-
-    At the fundamental loads are admittances I/V; harmonic currents lose what flowed in the neutral.
-    """
+    """Return voltages and currents when the neutral is broken upstream and the loads hold the star point."""
     out = phasors.copy()
     volts, amperes = phasors[:, :3], phasors[:, 3:]
-    first = orders.index(1)
+    first = orders.index(1)  # at which loads are admittances
     alive = np.abs(volts[first]) > 0.0
     admittances = np.where(alive, amperes[first] / np.where(alive, volts[first], 1.0), 0.0)
     total = admittances.sum()
@@ -168,5 +165,5 @@ def lose_neutral(phasors: Phasors, orders: Sequence[int]) -> Phasors:
     out[first, :3] = volts[first] - star
     amperes = amperes.copy()
     amperes[first] = admittances * out[first, :3]
-    out[:, 3:] = amperes - amperes.mean(axis=1, keepdims=True)
+    out[:, 3:] = amperes - amperes.mean(axis=1, keepdims=True)  # without what flowed in the neutral
     return out

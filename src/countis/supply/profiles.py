@@ -31,14 +31,11 @@ def factor(points: Points, seed: int, seconds: float) -> float:
     """Return the factor of a load at `seconds` after midnight; one point means always the same."""
     if len(points) == 1:
         return points[0][1]
-    phase = seed * 2.399963  # the golden angle: no two seeds alike
-    wander = sum(math.sin(2.0 * math.pi * seconds / t + phase * k) for k, t in enumerate(_PERIODS, 1))
-    return _interpolated(points, seconds / 3600.0 % 24.0) * (1.0 + _WANDER * (wander / 3.0))
-
-
-def _interpolated(points: Points, hour: float) -> float:
-    """Return the factor between the points around the hour, over midnight too, by a smooth step."""
+    hour = seconds / 3600.0 % 24.0
     before = max((p for p in points if p[0] <= hour), default=(points[-1][0] - 24.0, points[-1][1]))
     after = min((p for p in points if p[0] > hour), default=(points[0][0] + 24.0, points[0][1]))
     x = (hour - before[0]) / (after[0] - before[0])
-    return before[1] + (after[1] - before[1]) * x * x * (3.0 - 2.0 * x)
+    smooth = before[1] + (after[1] - before[1]) * x * x * (3.0 - 2.0 * x)
+    phase = seed * 2.399963  # the golden angle: no two seeds alike
+    wander = sum(math.sin(2.0 * math.pi * seconds / t + phase * k) for k, t in enumerate(_PERIODS, 1))
+    return smooth * (1.0 + _WANDER * (wander / 3.0))

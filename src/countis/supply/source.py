@@ -25,12 +25,12 @@ class _Segment:
     def __init__(self, start: int, turns: float, state: State, rate: float) -> None:
         self.start, self.turns, self.state = start, turns, state
         self.cycles = state.network.frequency / rate
-        self._orders = sorted(state.orders)
-        self.orders = np.array(self._orders, np.int64)
-        if self._orders[-1] * state.network.frequency >= rate / 2:
-            raise SupplyError("", f"harmonic {self._orders[-1]} lies above half of {rate:g} samples per second")
-        self._volts = state.network.phasors(self._orders)
-        self._amperes = [load.phasors(state.network, self._orders) for load in state.loads]
+        self._orders = orders = sorted(state.orders)
+        self.orders = np.array(orders, np.int64)
+        if orders[-1] * state.network.frequency >= rate / 2:
+            raise SupplyError("", f"harmonic {orders[-1]} lies above half of {rate:g} samples per second")
+        self._volts = state.network.phasors(orders)
+        self._amperes = [load.phasors(state.network, orders) for load in state.loads]
         if not all(np.isfinite(phasors).all() for phasors in (self._volts, *self._amperes)):
             raise SupplyError("", "a voltage or a current beyond all numbers", "finite ones")
         self.varies = any(len(load.profile) > 1 for load in state.loads)
@@ -176,7 +176,7 @@ def three_phase(v: float | Sequence[float] = 230.0, i: float | Sequence[float] =
                 sequence: int = 123, v_harmonics: Harmonics | None = None,
                 i_harmonics: Harmonics | None = None, noise: float = 0.0, seed: int = 1,
                 rate: float = 8000) -> Supply:
-    """Return a steady supply of V to neutral, secondary A, power factor (+ lagging), of all phases or each."""
+    """Return a steady supply of V to neutral, secondary A and power factor (+ lagging), of all or of each."""
     volts, amperes, factors = (_three(name, value) for name, value in (("v", v), ("i", i), ("pf", pf)))
     if not all(0.0 < abs(p) <= 1.0 for p in factors):
         raise SupplyError("pf", f"{pf} is not possible", "−1..1 but 0; + lagging, − leading")
@@ -188,8 +188,7 @@ def three_phase(v: float | Sequence[float] = 230.0, i: float | Sequence[float] =
 
 
 def _three(name: str, value: float | Sequence[float]) -> tuple[float, float, float]:
-    if isinstance(value, int | float):
-        return float(value), float(value), float(value)
-    if len(value) != 3:
-        raise SupplyError(name, f"{len(value)} values", "one, or one for each phase")
-    return float(value[0]), float(value[1]), float(value[2])
+    values = [value] * 3 if isinstance(value, int | float) else value
+    if len(values) != 3:
+        raise SupplyError(name, f"{len(values)} values", "one, or one for each phase")
+    return float(values[0]), float(values[1]), float(values[2])

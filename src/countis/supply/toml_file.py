@@ -198,6 +198,7 @@ _RECORDING: Final[dict[str, Row]] = {
 }
 _ROWS: Final = {"voltage": _VOLTAGE, "load": _LOAD, "wiring": _WIRING, "front_end": _FRONT_END,
                 "tariff": _TARIFF}
+# What an event may set: keys of the file itself, of its tables, of any load.
 _SETTABLE: Final = {"": {key: _TOP[key] for key in ("frequency", "noise")}, **_ROWS}
 
 
@@ -277,7 +278,8 @@ def _load(reader: Reader, values: Any, name: str, index: int,
     angle = angle_of(row["pf"]) if row["pf"] is not None else row["angle"] or 0.0
     if row["power"] is not None and not -89.9 <= angle <= 89.9:
         raise fail("angle", "no power at 90 degrees and beyond", "-89.9..89.9 with power")
-    load = Load(current=row["current"] or 0.0, phases=row["phase"], angle=angle, export=row["direction"],
+    current = 0.0 if row["current"] is None else row["current"]
+    load = Load(current=current, phases=row["phase"], angle=angle, export=row["direction"],
                 harmonics=row["harmonics"], profile=row["profile"], fired=row["fired"], burst=row["burst"])
     return load, row["power"]
 

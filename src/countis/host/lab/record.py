@@ -25,14 +25,14 @@ _CYCLES_PROBED: Final = 10
 
 def record(supply: Supply, seconds: float, out: Path) -> str:
     """Write what a supply makes; return how it is played back. SupplyError where it cannot be written."""
-    if out.suffix.lower() not in _KINDS:
+    kind, flags = out.suffix.lower(), ""
+    if kind not in _KINDS:
         raise SupplyError(f"--out {out}", "unknown kind of recording", ", ".join(_KINDS))
     count = round(seconds * supply.rate) if math.isfinite(seconds) else 0
     if not 2 <= count <= _MOST_SAMPLES:
         raise SupplyError(f"--seconds {seconds:g}", f"{count} samples", f"2..{_MOST_SAMPLES}")
     rate, frequency = supply.rate, supply.state.network.frequency
     samples = supply.read(count)
-    kind, flags = out.suffix.lower(), ""
     if kind == ".cfg":
         cfg, dat = write_comtrade(samples, rate, CHANNELS, frequency)
         _write(out.with_suffix(".dat"), dat)

@@ -172,9 +172,8 @@ def read_csv(text: str, rate: float, name: str) -> Recorded:
 def _bad_line(lines: Sequence[str], separator: str, columns: int) -> int:
     """Return the number of the first line that is not so many numbers."""
     for number, line in enumerate(lines[1:], 2):
-        cells = line.split(separator)
         try:
-            if [float(cell) for cell in cells] and len(cells) != columns:
+            if len([float(cell) for cell in line.split(separator)]) != columns:
                 return number
         except ValueError:
             return number

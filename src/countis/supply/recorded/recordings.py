@@ -112,10 +112,7 @@ def play(samples: Samples, rate: float, plan: RecordingPlan, name: str,
 
 
 def resample(samples: Samples, rate: float, loops: bool) -> tuple[Samples, float]:
-    """Return samples at a rate within the promise: a multiple of a lower rate, a whole part of a higher one.
-
-    What lies beyond the ends is taken from the other end of a loop, else mirrored at the last sample.
-    """
+    """Return samples at a rate within the promise: a multiple of a lower, a whole part of a higher one."""
     if PROMISED_RATE <= rate <= MAX_RATE or rate <= 0.0:
         return samples, rate
     up = int(max(1, -(-PROMISED_RATE // rate)) if rate < PROMISED_RATE else 1)
@@ -123,7 +120,7 @@ def resample(samples: Samples, rate: float, loops: bool) -> tuple[Samples, float
     reach = min(_REACH * down, len(samples) - 1)
     if reach < 1 or up > _MOST_UP or down > _MOST_DOWN:
         return samples, rate
-    around = ((reach, reach), (0, 0))
+    around = ((reach, reach), (0, 0))  # beyond the ends lies the other end of a loop, else a mirror
     padded = (np.pad(samples, around, mode="wrap") if loops
               else np.pad(samples, around, mode="reflect", reflect_type="odd"))
     window = np.kaiser(2 * reach * up + 1, 9.0)

@@ -1,7 +1,6 @@
 """Accuracy and influence: which signals are driven, and what each tells about which limits.
 
-Rule: a signal is driven once for all limits it can be held against; what an influence moves is the error of
-the same signal without it.
+Rule: a signal is driven once for all its limits; an influence is held against the same signal without it.
 """
 
 from __future__ import annotations
@@ -25,8 +24,6 @@ _STEP: Final = 0.4  # s: two windows, five times 2 cycles on and 2 off
 _SHORT, _LED, _LONGEST = 2.4, 12.4, 5000.0  # s: ten windows and more; two flashes at 1 A; at most
 _LED_FROM: Final = 1.0  # A
 _QUICK: Final = 0.1  # noise is measured to this part of the margin when there is no time
-
-
 Ratio = tuple[int, int]  # of a CT: primary and secondary A
 Errors = dict[tuple[Limit, Ratio], dict[How, float]]  # in %; the best way of reading first
 
@@ -107,10 +104,7 @@ def drive_accuracy(drive: Drive, make: Make) -> list[Point]:
 
 
 def drive_influence(drive: Drive, make: Make) -> list[Point]:
-    """Hold the change of the error by an influence against its limits.
-
-    Where an influence has a low limit of its own, it is the error that is held against them, not its change.
-    """
+    """Hold the change of the error by an influence against its limits; the error, where it may go low."""
     assert drive.influence is not None
     low, series = drive.influence.low, drive.influence.name
     margin = points.MARGINS[drive.front_end][About.INFLUENCE] if low is None else 1.0
@@ -126,10 +120,10 @@ def drive_influence(drive: Drive, make: Make) -> list[Point]:
     return out
 
 
-def networks(model: Model) -> tuple[tuple[float, float], ...]:
+def _networks(model: Model, quick: bool) -> list[tuple[float, float]]:
     """Return the (V, Hz) a model is tested at."""
-    return (*((model.un, float(f)) for f in model.f_nominal),
-            *((v, 50.0) for v in (model.un_max,) if v != model.un))
+    highest = [(model.un_max, 50.0)] if model.un_max != model.un else []
+    return [*((model.un, float(f)) for f in model.f_nominal), *highest][: 1 if quick else None]
 
 
 def _limits(load: str, factor: str, current: float) -> tuple[Limit, ...]:
@@ -150,7 +144,7 @@ def accuracy_drives(model: Model, seed: int, calibration: Calibration, quick: bo
     for front_end in FRONT_ENDS:
         ratios = points.RATIOS if front_end is Front.IDEAL and not quick else ((200, 5),)
         constants = calibration if front_end is Front.BITS_24 else Calibration()
-        for volts, f in networks(model)[: 1 if quick else None]:
+        for volts, f in _networks(model, quick):
             for load, factor in dict.fromkeys((r.load, r.factor) for r in points.ACCURACY):
                 for phases in (ALL,) if load == points.BALANCED else ((0,), (1,), (2,)):
                     for current in points.CURRENTS:
@@ -178,7 +172,7 @@ def influence_drives(model: Model, seed: int, calibration: Calibration, quick: b
     """Every influence quantity at its currents, on the ideal front end and, if there is time, a real one."""
     for front_end in (Front.IDEAL,) if quick else (Front.IDEAL, Front.BITS_24):
         constants, longer = (calibration, 2.0) if front_end is Front.BITS_24 else (Calibration(), 1.0)
-        for volts, f in networks(model)[: 1 if quick else None]:
+        for volts, f in _networks(model, quick):
             for row in points.INFLUENCES:
                 for current in row.currents[-1:] if quick else row.currents:
                     for factor in dict.fromkeys(limit.factor for limit in row.limits()):

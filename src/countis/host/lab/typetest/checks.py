@@ -114,8 +114,8 @@ def meter_constant(c: Context) -> Iterator[Result]:
             meter, flashes = device.meter, len(device.pulses["led"])
             flash = primary * 1000 * MICRO // meter.model.led_per_kwh
             counted = (meter.exact("Ea+") + meter.exact("Ea-")) * secondary // flash
-            name = f"CT {primary}/{secondary}, {signal.direction}"
-            name = f"{name}: {flashes} flashes, the counters say {counted}"
+            ct = f"CT {primary}/{secondary}, {signal.direction}"
+            name = f"{ct}: {flashes} flashes, the counters say {counted}"
             for standard in (EN, IEC_ACTIVE):
                 yield Check(standard, About.METER_CONSTANT, name, flashes == counted and flashes > 20)
 
@@ -268,8 +268,7 @@ def single_against_balanced(c: Context) -> Iterator[Result]:
             yield Point(standard, About.ACCURACY, name, error_pct=error, limit_pct=limit, margin=margin)
 
 
-# Name -> check, and about how long it takes, in s of signal.
-CHECKS: Final[dict[str, tuple[Callable[[Context], Iterator[Result]], float]]] = {
+CHECKS: Final[dict[str, tuple[Callable[[Context], Iterator[Result]], float]]] = {  # and about how long, in s
     "no load": (no_load, 20000.0), "starting": (starting, 12000.0), "repeatability": (repeatability, 900.0),
     "disturbances": (disturbances, 600.0), "frequency": (frequency, 800.0),
     "pulse output": (pulse_output, 200.0), "meter constant": (meter_constant, 250.0),

@@ -44,8 +44,7 @@ class How(StrEnum):
     COUNTER, LED, PULSES, REGISTER, FREQUENCY = "counter", "LED", "pulse output", "register", "f"
 
 
-# What a clause is about -> its number in each standard.
-CLAUSES: Final = {
+CLAUSES: Final = {  # what a clause is about -> its number in each standard
     About.ACCURACY: {EN: "8.1", IEC_ACTIVE: "8.1", IEC_REACTIVE: "8.1"},
     About.INFLUENCE: {EN: "8.7.7", IEC_ACTIVE: "8.2", IEC_REACTIVE: "8.2"},
     About.NO_LOAD: {EN: "8.7.9.4", IEC_ACTIVE: "8.3.2", IEC_REACTIVE: "8.3.2"},
@@ -98,7 +97,6 @@ ACCURACY: Final = (
 )
 CURRENTS: Final = (0.010, 0.020, 0.050, 0.100, 0.5, 1.0, 3.0, 6.0)
 RATIOS: Final = ((5, 5), (200, 5), (12000, 1))
-
 ANGLES: Final = {  # degrees by which the current lags
     "1": 0.0, "0.5ind": 60.0, "0.25ind": math.degrees(math.acos(0.25)),
     "0.8cap": -math.degrees(math.acos(0.8)), "0.5cap": -60.0,
@@ -178,17 +176,15 @@ INFLUENCES: Final = (
     *_influence("sub-harmonics", "burst-fired: 2 cycles on and 2 off", ({"burst": (2, 2)},),
                 ((0.5,), "1", 3.0, 1.5, None)),
 )
-# % at In
-SINGLE_AGAINST_BALANCED: Final = ((IEC_ACTIVE, _ACTIVE, "1", 1.5), (IEC_REACTIVE, _REACTIVE, "sin 1", 2.5))
+SINGLE_AGAINST_BALANCED: Final = (  # % at In
+    (IEC_ACTIVE, _ACTIVE, "1", 1.5), (IEC_REACTIVE, _REACTIVE, "sin 1", 2.5))
 MPE: Final = ((0.05, 1.0), (math.inf, 0.7))  # class C, 5..30 °C, all influences together: (below A, %)
 STARTING: Final = ((EN, _ACTIVE, 0.001), (IEC_ACTIVE, _ACTIVE, 0.002), (IEC_REACTIVE, _REACTIVE, 0.003))  # A
 NO_LOAD_MINUTES: Final = 302.5  # 240e3 / (k·m·U·Ist) of EN 50470-3 with k = 1000, m = 3
 MOST_PULSES: Final = 7.2  # per second, at 288 V and 6 A
 SHORTEST_NS: Final = 30_000_000  # pulse and pause
 REPEATABLE: Final = 0.1  # of the limit, between the largest and smallest of ten; assumed
-
-# The house's own margins: the error as a part of the standard's limit, by front end and kind of point.
-MARGINS: Final = {
+MARGINS: Final = {  # of the house: the error as a part of a standard's limit, by front end and kind of point
     Front.IDEAL: {About.ACCURACY: 1e-4, About.INFLUENCE: 1e-2},
     Front.BITS_24: {About.ACCURACY: 1 / 50, About.INFLUENCE: 1 / 50},
     Front.BITS_16: {About.ACCURACY: 1 / 20},

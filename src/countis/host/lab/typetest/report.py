@@ -118,9 +118,8 @@ def _chart(outcome: Outcome, standard: str, quantity: Quantity, load: str, facto
                   alpha=0.7, label=front_end)
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=_LINEAR)
-    axes.set_xlim(0.8 * min(currents), 1.25 * max(currents))
-    axes.set_ylim(-60.0 * max(pct), 60.0 * max(pct))
-    axes.set_yticks([-1.0, -1e-2, -1e-4, 0.0, 1e-4, 1e-2, 1.0])
+    axes.set(xlim=(0.8 * min(currents), 1.25 * max(currents)), ylim=(-60.0 * max(pct), 60.0 * max(pct)),
+             yticks=[-1.0, -1e-2, -1e-4, 0.0, 1e-4, 1e-2, 1.0])
     axes.set_xticks(currents, [f"{i:g}" for i in currents])
     axes.minorticks_off()
     axes.grid(color="#eef1f4", linewidth=0.8)
@@ -152,8 +151,6 @@ def _worst(outcome: Outcome, abouts: Collection[About]) -> str:
 
 
 def _checks(outcome: Outcome) -> str:
-    rows = []
-    for c in outcome.checks:
-        verdict = "passed" if c.ok else "failed"
-        rows.append([escape(c.clause), escape(c.point), *_cells(verdict, verdict)])
+    cells = {ok: _cells(verdict, verdict) for ok, verdict in ((True, "passed"), (False, "failed"))}
+    rows = [[escape(c.clause), escape(c.point), *cells[c.ok]] for c in outcome.checks]
     return _table(["clause", "check", "verdict"], rows)

@@ -83,16 +83,13 @@ def drive_all(model: Model, *, quick: bool = False, seed: int = 1, jobs: int = 1
         results[number] = of_task
         done += cost(todo[number])
         if progress:
-            _show(done / whole, len(results), len(todo))
+            bar, end = "#" * round(done / whole * _BAR), "\n" if len(results) == len(todo) else ""
+            text = f"\r[{bar:.<{_BAR}}] {len(results)} of {len(todo)} "
+            print(text, end=end, file=sys.stderr, flush=True)
     every = [result for number in sorted(results) for result in results[number]]
     points = [p for p in every if isinstance(p, Point)]
     checks = [c for c in every if isinstance(c, Check)]
     return Outcome(model, quick, seed, versions(), [*points, *composite(points)], checks)
-
-
-def _show(share: float, done: int, total: int) -> None:
-    bar, end = "#" * round(share * _BAR), "\n" if done == total else ""
-    print(f"\r[{bar:.<{_BAR}}] {done} of {total} ", end=end, file=sys.stderr, flush=True)
 
 
 def report(outcome: Outcome) -> str:

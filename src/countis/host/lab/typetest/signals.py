@@ -19,12 +19,11 @@ from countis.supply.network import FULL_SCALE_I, FULL_SCALE_V, Phasors, at_termi
 Harmonics = tuple[tuple[int, float, float], ...]  # order, ratio to the fundamental, degrees
 RATE: Final = 8000  # samples per second of the stand
 ALL: Final = (0, 1, 2)
-_HALF_LSB: Final = 0.5 / 2**15
 FRONT_ENDS: Final = {
     Front.IDEAL: FrontEnd(),
     Front.BITS_24: FrontEnd(gain=(1.01, 0.992, 1.004, 0.99, 1.007, 1.01),
                             phase=(0.0, 0.3, -0.2, 1.0, -1.0, 0.6), noise=1e-5, bits=24),
-    Front.BITS_16: FrontEnd(noise=_HALF_LSB, bits=16),
+    Front.BITS_16: FrontEnd(noise=0.5 / 2**15, bits=16),  # half an LSB
 }
 
 
