@@ -45,7 +45,7 @@ from countis.site.site_file import read_site
 from countis.supply.recorded.comtrade_file import read_comtrade
 from countis.supply.recorded.formats import RAW_FORMATS, Recorded, read_csv, read_raw, read_wav
 from countis.supply.recorded.recordings import RawStream, choose, play
-from countis.supply.toml_file import RecordingPlan, read_supply
+from countis.supply.toml_file import AtEnd, RecordingPlan, read_supply
 from countis.words.errors import CountisError
 from countis.words.settings import MAX_RATE, MIN_RATE
 from fuzz import page, valid
@@ -155,7 +155,7 @@ def _faults(data: bytes) -> None:
 
 def _recorded(recorded: Recorded) -> None:
     samples = choose(recorded, {}, "some")
-    source = play(samples, recorded.rate, RecordingPlan("some", {}, 1e3, at_end="loop"), "some")
+    source = play(samples, recorded.rate, RecordingPlan("some", {}, 1e3, at_end=AtEnd.LOOP), "some")
     assert MIN_RATE <= source.rate <= MAX_RATE, source.rate
     block = source.read(16)
     assert block.shape == (16, 6)

@@ -23,7 +23,7 @@ from countis.supply.network import FULL_SCALE_I, FULL_SCALE_V
 from countis.supply.recorded.comtrade_file import read_comtrade, write_comtrade
 from countis.supply.recorded.formats import Recorded, read_csv, read_wav, write_csv, write_wav
 from countis.supply.recorded.recordings import RawStream, Recording, choose, play, propose, resample
-from countis.supply.toml_file import RecordingPlan, read_supply
+from countis.supply.toml_file import AtEnd, RecordingPlan, read_supply
 from countis.words.errors import SupplyError
 
 RELAY = Path(__file__).resolve().parents[2] / "shared" / "data" / "comtrade" / "feeder-fault.cfg"
@@ -52,7 +52,7 @@ def test_the_relay_s_recording_against_its_own_magnitudes() -> None:
     """Ratios of V1, V2, V3 over Modbus within two counts; the relay's magnitudes are those of the cycle before."""
     recorded = relay_recorded()
     assert recorded.rate == pytest.approx(800.2, abs=0.05)
-    plan = RecordingPlan(RELAY.name, {}, v_scale=3.93, i_scale=1.0, start=0.0, end=0.28, at_end="loop")
+    plan = RecordingPlan(RELAY.name, {}, v_scale=3.93, i_scale=1.0, start=0.0, end=0.28, at_end=AtEnd.LOOP)
     source = play(choose(recorded, {}, RELAY.name), recorded.rate, plan, RELAY.name)
     meter = Meter(E44, rate=source.rate)
     meter.feed(source, seconds=10)
@@ -69,7 +69,7 @@ def test_the_relay_s_recording_against_its_own_magnitudes() -> None:
 def test_fundamentals_of_the_relay_s_recording() -> None:
     """Its first 14 cycles as they are played: ratios within 0.02 %, angles within 0.02°, currents by least squares."""
     recorded = relay_recorded()
-    plan = RecordingPlan(RELAY.name, {}, end=0.28, at_end="loop")
+    plan = RecordingPlan(RELAY.name, {}, end=0.28, at_end=AtEnd.LOOP)
     source = play(choose(recorded, {}, RELAY.name), recorded.rate, plan, RELAY.name)
     samples = source.read(round(0.28 * source.rate))
     factor = round(source.rate / recorded.rate)
@@ -463,7 +463,7 @@ def test_parts_beyond_the_recording(start: float, end: float | None) -> None:
 
 def test_what_comes_after_the_end() -> None:
     samples = np.arange(60.0).reshape(10, 6)
-    stop, loop, off = (Recording(samples, 8000, at_end) for at_end in ("stop", "loop", "off"))
+    stop, loop, off = (Recording(samples, 8000, at_end) for at_end in (AtEnd.STOP, AtEnd.LOOP, AtEnd.OFF))
     assert [len(stop.read(7)) for _ in range(3)] == [7, 3, 0]
     assert loop.read(25)[20:].tolist() == samples[:5].tolist()
     assert off.read(12)[10:].tolist() == [[0.0] * 6] * 2

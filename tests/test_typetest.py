@@ -18,9 +18,10 @@ from running import command
 from countis import E43, E44, Meter
 from countis.host.lab.typetest.accuracy import accuracy_drives
 from countis.host.lab.typetest.checks import Context, disturbed
-from countis.host.lab.typetest.points import ACCURACY, CLAUSES, INFLUENCES, MARGINS, clause, limit_at
+from countis.host.lab.typetest.outcome import Outcome
+from countis.host.lab.typetest.points import ACCURACY, CLAUSES, INFLUENCES, MARGINS, About, Front, Quantity, clause, limit_at
 from countis.host.lab.typetest.report import page
-from countis.host.lab.typetest.run import Outcome, Task, drive_all, plan
+from countis.host.lab.typetest.run import Task, drive_all, plan
 from countis.host.lab.typetest.signals import Signal, through
 from countis.host.lab.typetest.stand import Make, new_meter
 from countis.meter.energy.pulse import Pulses
@@ -61,9 +62,9 @@ def test_the_limits_of_influence_are_those_of_the_tables() -> None:
 
 
 def test_a_shared_border_takes_the_tighter_limit() -> None:
-    assert limit_at("EN 50470-3 class C", "active", "balanced", "1", 0.05) == 0.5
-    assert limit_at("IEC 62053-21 class 1", "active", "balanced", "0.5ind", 0.1) == 1.0
-    assert limit_at("EN 50470-3 class C", "active", "balanced", "0.5ind", 0.02) is None
+    assert limit_at("EN 50470-3 class C", Quantity.ACTIVE, "balanced", "1", 0.05) == 0.5
+    assert limit_at("IEC 62053-21 class 1", Quantity.ACTIVE, "balanced", "0.5ind", 0.1) == 1.0
+    assert limit_at("EN 50470-3 class C", Quantity.ACTIVE, "balanced", "0.5ind", 0.02) is None
 
 
 # truth
@@ -76,9 +77,9 @@ def test_a_shared_border_takes_the_tighter_limit() -> None:
     (Signal(1.0, 30.0, phases=(1,), export=True), -230.0 * 0.75**0.5, -115.0), (Signal(1.0, missing=(1, 2)), 230.0, 0.0),
 ])  # fmt: skip
 def test_truth_by_hand(signal: Signal, p: float, q: float | None) -> None:
-    assert signal.power("active") == pytest.approx(p)
+    assert signal.power(Quantity.ACTIVE) == pytest.approx(p)
     if q is not None:
-        assert signal.power("reactive") == pytest.approx(q, abs=1e-9)
+        assert signal.power(Quantity.REACTIVE) == pytest.approx(q, abs=1e-9)
 
 
 def test_the_closed_form_through_a_change_is_the_integral_of_a_fine_grid() -> None:
@@ -106,17 +107,17 @@ def quick() -> Outcome:
 def test_the_quick_run_passes_and_keeps_a_tenth_of_its_margins(quick: Outcome) -> None:
     """Where there is no noise the margins are whole: 1/10 000 of the limit at loads, 1/100 under influence."""
     assert [v.failed for v in quick.verdicts if v.failed] == []
-    assert 0.0 < quick.worst_of("ideal", "accuracy") <= MARGINS["ideal"]["accuracy"]
-    assert quick.worst_of("ideal", "influence") <= MARGINS["ideal"]["influence"]
-    for front_end in ("24 bit", "16 bit"):
-        assert 0.0 < quick.worst_of(front_end, "accuracy") <= 10.0 * MARGINS[front_end]["accuracy"]
+    assert 0.0 < quick.worst_of(Front.IDEAL, About.ACCURACY) <= MARGINS[Front.IDEAL][About.ACCURACY]
+    assert quick.worst_of(Front.IDEAL, About.INFLUENCE) <= MARGINS[Front.IDEAL][About.INFLUENCE]
+    for front_end in (Front.BITS_24, Front.BITS_16):
+        assert 0.0 < quick.worst_of(front_end, About.ACCURACY) <= 10.0 * MARGINS[front_end][About.ACCURACY]
     assert {v.clause for v in quick.verdicts} == {
         clause(about, standard) for about, standards in CLAUSES.items() for standard in standards if about != "three wires"
     }
 
 
 def test_disturbances_of_the_quick_run_are_within_their_limits(quick: Outcome) -> None:
-    found = [p for p in quick.points if p.clause == clause("disturbances", "house")]
+    found = [p for p in quick.points if p.clause == clause(About.DISTURBANCES, "house")]
     assert len(found) == 2 * len(disturbed()) == 20
     assert all(abs(p.error_pct) <= (0.0005 if "Ea+" in p.point else 0.03) for p in found)
     assert all(abs(p.error_pct) <= 0.005 for p in found if "interrupted" in p.point)  # 3 ms of a minute: parts of cycles count
@@ -165,7 +166,7 @@ def test_every_point_of_the_tables_is_in_the_full_plan() -> None:
     context = Context(E44, new_meter, Calibration(), 1, False)
     drives = [t for t in plan(context) if not isinstance(t, str)]
     for row in ACCURACY:
-        at = {d.signal.current for d in drives for j in d.judged
+        at = {d.signal.current for d in drives for j in d.limits
               if (j.standard, j.load, j.factor) == (row.standard, row.load, row.factor) and d.front_end == "ideal"}  # fmt: skip
         assert {i for i in (0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 3.0, 6.0) if row.low <= i <= row.high} <= at
     assert {d.influence.name for d in drives if d.influence} == {row.name for row in INFLUENCES}
@@ -219,8 +220,8 @@ ACTIVE_1A = [
     for d in accuracy_drives(E44, 1, Calibration(), False)
     if d.front_end == "ideal" and (d.signal.current, d.signal.phases, d.signal.export) == (1.0, (0, 1, 2), False)
 ]
-ACCURATE, PULSING = clause("accuracy", "EN 50470-3 class C"), clause("pulse output", "IEC 62053-31")
-STARTING, CONSTANT = clause("starting", "EN 50470-3 class C"), clause("meter constant", "EN 50470-3 class C")
+ACCURATE, PULSING = clause(About.ACCURACY, "EN 50470-3 class C"), clause(About.PULSE_OUTPUT, "IEC 62053-31")
+STARTING, CONSTANT = clause(About.STARTING, "EN 50470-3 class C"), clause(About.METER_CONSTANT, "EN 50470-3 class C")
 MORE, LATE = Calibration(gain=(1.0,) * 3 + (1.002,) * 3), Calibration(delay=(0.0,) * 3 + (0.02 / 360 / 50,) * 3)
 # What is driven, the clause that fails, words of what fails in it, words that are in nothing that fails.
 FAULTS: dict[str, tuple[Make, Sequence[Task], str, str, str]] = {

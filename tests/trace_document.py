@@ -19,7 +19,7 @@ BENCH = {
     "starting": ("checks.py: starting", "test_a_fault_fails_the_right_clause"),
     "meter constant": ("checks.py: meter_constant", "test_a_fault_fails_the_right_clause"),
     "repeatability": ("checks.py: repeatability", PASSES),
-    "composite error": ("run.py: composite", PASSES),
+    "composite error": ("outcome.py: composite", PASSES),
     "pulse output": ("checks.py: pulse_output", "test_a_fault_fails_the_right_clause"),
     "disturbances": ("checks.py: disturbances", "test_disturbances_of_the_quick_run_are_within_their_limits"),
     "reactive over frequency": ("checks.py: reactive_over_frequency", PASSES),

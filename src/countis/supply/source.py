@@ -6,30 +6,17 @@ Rule: a sample depends on its number alone, never on how many are asked for at o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from countis.supply import synthesis
-from countis.supply.network import (
-    FULL_SCALE,
-    FrontEnd,
-    Harmonics,
-    Load,
-    Network,
-    State,
-    angle_of,
-    connect,
-    load_phasors,
-    voltage_phasors,
-)
+from countis.supply.network import FULL_SCALE, FrontEnd, Harmonics, Load, Network, Samples, State, angle_of
 from countis.supply.profiles import factor
 from countis.words.errors import SupplyError
 
-Samples = NDArray[np.float64]
-_MOVES_PER_SECOND: Final = 5  # loads with a profile change this often
+_CHANGES_PER_SECOND: Final = 5  # of loads with a profile
 
 
 class _Segment:
@@ -38,38 +25,49 @@ class _Segment:
     def __init__(self, start: int, turns: float, state: State, rate: float) -> None:
         self.start, self.turns, self.state = start, turns, state
         self.cycles = state.network.frequency / rate
-        orders = sorted(state.orders)
+        self._orders = orders = sorted(state.orders)
+        self.orders = np.array(orders, np.int64)
         if orders[-1] * state.network.frequency >= rate / 2:
             raise SupplyError("", f"harmonic {orders[-1]} lies above half of {rate:g} samples per second")
-        self.orders = np.array(orders, np.int64)
-        self._volts = voltage_phasors(state.network, orders)
-        self._amperes = [load_phasors(load, state.network, orders) for load in state.loads]
+        self._volts = state.network.phasors(orders)
+        self._amperes = [load.phasors(state.network, orders) for load in state.loads]
         if not all(np.isfinite(phasors).all() for phasors in (self._volts, *self._amperes)):
             raise SupplyError("", "a voltage or a current beyond all numbers", "finite ones")
-        self.moves = any(len(load.profile) > 1 for load in state.loads)
+        self.varies = any(len(load.profile) > 1 for load in state.loads)
         self.switched = [(n, load) for n, load in enumerate(state.loads) if load.switched]
-        self._fixed = None if self.moves else self._phasors([1.0 * load.profile[0][1] for load in state.loads])
+        self._fixed: Samples | None = None
+        if not self.varies:
+            self._fixed = self.phasors([1.0 * load.profile[0][1] for load in state.loads])
 
     def phasors(self, factors: Sequence[float]) -> Samples:
-        """Return real and imaginary peak values [2, orders, 6] at the terminals, with each load times its factor."""
-        return self._fixed if self._fixed is not None else self._phasors(factors)
-
-    def _phasors(self, factors: Sequence[float]) -> Samples:
+        """Return real and imaginary peak values at the terminals [2, orders, 6]; one factor for each load."""
+        if self._fixed is not None:
+            return self._fixed
         total = self._volts + sum(k * phasors for k, phasors in zip(factors, self._amperes, strict=True))
-        total = connect(total, self.state.wiring, self.state.front_end, [int(k) for k in self.orders],
-                        self.state.network.frequency)  # fmt: skip
-        return np.ascontiguousarray(np.stack((total.real, total.imag)))
+        wired = self.state.wired(total, self._orders)
+        return np.ascontiguousarray(np.stack((wired.real, wired.imag)))
+
+    def add_switched(self, load: Load, factor: float, first: int, out: Samples) -> None:
+        """Add a fired or bursting load to samples first.. of the segment, where CTs embrace its phases."""
+        state, (on, off) = self.state, load.burst or (1, 0)
+        lags = state.front_end.lags(state.network.frequency)
+        for channel, (phase, ct) in enumerate(state.wiring.transformers, 3):
+            if phase in load.phases:
+                zero = self.turns + state.network.angles[phase] / 360.0 - lags[channel]
+                peak = (-1.0 if load.export else 1.0) * ct * factor * load.current * math.sqrt(2.0)
+                synthesis.add_switched(first, zero, self.cycles, peak, load.angle / 360.0, load.fired / 360.0,
+                                       on, off, out[:, channel])
 
 
 class Supply:
-    """A source of samples [n, 6], V1 V2 V3 (V) and I1 I2 I3 (secondary A).
+    """A source of samples [n, 6], V1 V2 V3 (V) and I1 I2 I3 (secondary A); chunks of any size give the same.
 
-    states: (seconds from which on, state), the first at 0. rate: samples per second. seed: of the noise and of the wander of
-    the loads. midnight: seconds after midnight at sample 0. Chunks of any size give the same samples.
+    states: (seconds from which on, state), the first at 0. rate: samples per second. seed: of the noise and
+    of the wander of the loads. midnight: seconds after midnight at sample 0.
     """
 
     def __init__(self, states: Sequence[tuple[float, State]], *, rate: float = 8000, seed: int = 1,
-                 midnight: float = 43200.0) -> None:  # fmt: skip
+                 midnight: float = 43200.0) -> None:
         self.rate, self.seed, self.midnight = float(rate), seed, midnight
         self.position = 0
         self._segments: list[_Segment] = []
@@ -81,7 +79,7 @@ class Supply:
                 turns = (last.turns + (start - last.start) * last.cycles) % 1.0
             self._segments.append(_Segment(start, turns, state, self.rate))
         self._current = 0
-        self._block = synthesis.PIECE * max(1, round(self.rate / _MOVES_PER_SECOND / synthesis.PIECE))
+        self._block = synthesis.PIECE * max(1, round(self.rate / _CHANGES_PER_SECOND / synthesis.PIECE))
 
     @property
     def state(self) -> State:
@@ -103,11 +101,10 @@ class Supply:
         out = np.empty((count, 6))
         done = 0
         while done < count:
-            at = self.position
-            while self._current + 1 < len(self._segments) and self._segments[self._current + 1].start <= at:
+            while self.position >= self._next_start():
                 self._current += 1
-            n = min(count - done, self._ends(at) - at)
-            self._make(self._segments[self._current], at, out[done : done + n])
+            n = min(count - done, self._ends() - self.position)
+            self._make(out[done : done + n])
             done += n
             self.position += n
         return out
@@ -124,41 +121,32 @@ class Supply:
             segment.turns = (segment.turns + turns) % 1.0
 
     def follow(self, other: Supply) -> None:
-        """Play the states of another supply of the same rate from here on, with no step in the phase of the network."""
+        """Play the states of another supply of the same rate from here on, with no step in the phase."""
         other.begin_at(self.turns)
         for segment in other._segments:
             segment.start += self.position
         self._segments, self._current = other._segments, 0
         self.seed = other.seed
 
-    def _ends(self, at: int) -> int:
+    def _next_start(self) -> int:
+        return self._segments[self._current + 1].start if self._current + 1 < len(self._segments) else 1 << 62
+
+    def _ends(self) -> int:
         """Return the sample before which nothing changes."""
-        segment = self._segments[self._current]
-        later = self._segments[self._current + 1].start if self._current + 1 < len(self._segments) else 1 << 62
-        return min(later, at + self._block - at % self._block) if segment.moves else later
+        block_ends = self.position + self._block - self.position % self._block
+        varies = self._segments[self._current].varies
+        return min(self._next_start(), block_ends) if varies else self._next_start()
 
-    def _make(self, segment: _Segment, at: int, out: Samples) -> None:
-        state, inside = segment.state, at - segment.start
-        seconds = self.midnight + (at // self._block + 0.5) * self._block / self.rate
+    def _make(self, out: Samples) -> None:
+        """Make samples from the position on, which lie in one segment and in one block of loads that vary."""
+        segment, state = self._segments[self._current], self.state
+        first = self.position - segment.start
+        seconds = self.midnight + (self.position // self._block + 0.5) * self._block / self.rate
         factors = [factor(load.profile, self.seed * 1000 + n, seconds) for n, load in enumerate(state.loads)]
-        phasors = segment.phasors(factors)
-        synthesis.waves(inside, segment.turns, segment.cycles, segment.orders, phasors, out)
+        synthesis.waves(first, segment.turns, segment.cycles, segment.orders, segment.phasors(factors), out)
         for number, load in segment.switched:
-            self._add_switched(segment, load, factors[number], inside, out)
-        convert(state.front_end, at, self.seed, out)
-
-    def _add_switched(self, segment: _Segment, load: Load, factor: float, inside: int, out: Samples) -> None:
-        """Add a fired or bursting load at the CTs that embrace its phases."""
-        wiring = segment.state.wiring
-        lags = segment.state.front_end.lags(segment.state.network.frequency)
-        on, off = load.burst or (1, 0)
-        for channel, phase in enumerate(wiring.ct):
-            if phase in load.phases:
-                sign = (-1.0 if load.export else 1.0) * (-1.0 if channel in wiring.reversed else 1.0)
-                zero = segment.turns + segment.state.network.angles[phase] / 360.0 - lags[3 + channel]
-                peak = sign * factor * load.current * math.sqrt(2.0)
-                synthesis.add_switched(inside, zero, segment.cycles, peak, load.angle / 360.0, load.fired / 360.0, on, off,
-                                       out[:, 3 + channel])  # fmt: skip
+            segment.add_switched(load, factors[number], first, out)
+        convert(state.front_end, self.position, self.seed, out)
 
 
 def convert(front_end: FrontEnd, first: int, seed: int, samples: Samples) -> None:
@@ -176,41 +164,31 @@ def convert(front_end: FrontEnd, first: int, seed: int, samples: Samples) -> Non
         samples *= FULL_SCALE / steps
 
 
-def steady(network: Network, loads: Sequence[Load], *, noise: float = 0.0, tariff_volts: float = 0.0, rate: float = 8000,
-           seed: int = 1, midnight: float = 43200.0) -> Supply:  # fmt: skip
+def steady(network: Network, loads: Sequence[Load], *, noise: float = 0.0, tariff_volts: float = 0.0,
+           rate: float = 8000, seed: int = 1, midnight: float = 43200.0) -> Supply:
     """Return a supply that stays what it is, but for the profiles of its loads."""
     state = State(network, tuple(loads), front_end=FrontEnd(noise=noise), tariff_volts=tariff_volts)
     return Supply([(0.0, state)], rate=rate, seed=seed, midnight=midnight)
 
 
-def three_phase(
-    v: float | Sequence[float] = 230.0,
-    i: float | Sequence[float] = 1.0,
-    pf: float | Sequence[float] = 1.0,
-    *,
-    f: float = 50.0,
-    export: bool = False,
-    sequence: int = 123,
-    v_harmonics: Mapping[int, tuple[float, float]] | None = None,
-    i_harmonics: Harmonics | None = None,
-    noise: float = 0.0,
-    seed: int = 1,
-    rate: float = 8000,
-) -> Supply:
-    """Return a steady supply: V to neutral, secondary A and power factor (+ lagging, − leading), for all phases or each."""
+def three_phase(v: float | Sequence[float] = 230.0, i: float | Sequence[float] = 1.0,
+                pf: float | Sequence[float] = 1.0, *, f: float = 50.0, export: bool = False,
+                sequence: int = 123, v_harmonics: Harmonics | None = None,
+                i_harmonics: Harmonics | None = None, noise: float = 0.0, seed: int = 1,
+                rate: float = 8000) -> Supply:
+    """Return a steady supply of V to neutral, secondary A and power factor (+ lagging), of all or of each."""
     volts, amperes, factors = (_three(name, value) for name, value in (("v", v), ("i", i), ("pf", pf)))
     if not all(0.0 < abs(p) <= 1.0 for p in factors):
         raise SupplyError("pf", f"{pf} is not possible", "−1..1 but 0; + lagging, − leading")
     angles = (0.0, -120.0, 120.0) if sequence == 123 else (0.0, 120.0, -120.0)
-    loads = [
-        Load(amperes[p], (p,), angle_of(factors[p]), export, dict(i_harmonics or {})) for p in range(3) if amperes[p] != 0.0
-    ]
-    return steady(Network(volts, angles, f, dict(v_harmonics or {})), loads, noise=noise, rate=rate, seed=seed)
+    loads = [Load(amperes[p], (p,), angle_of(factors[p]), export, dict(i_harmonics or {}))
+             for p in range(3) if amperes[p] != 0.0]
+    network = Network(volts, angles, f, dict(v_harmonics or {}))
+    return steady(network, loads, noise=noise, rate=rate, seed=seed)
 
 
 def _three(name: str, value: float | Sequence[float]) -> tuple[float, float, float]:
-    if isinstance(value, int | float):
-        return float(value), float(value), float(value)
-    if len(value) != 3:
-        raise SupplyError(name, f"{len(value)} values", "one, or one for each phase")
-    return float(value[0]), float(value[1]), float(value[2])
+    values = [value] * 3 if isinstance(value, int | float) else value
+    if len(values) != 3:
+        raise SupplyError(name, f"{len(values)} values", "one, or one for each phase")
+    return float(values[0]), float(values[1]), float(values[2])

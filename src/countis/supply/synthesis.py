@@ -1,7 +1,7 @@
 """The compiled synthesiser: phasors in, samples out.
 
-Rule: a sample depends on its number alone, never on how many were asked for at once. Oscillators restart from the exact
-phase every PIECE samples; noise is a hash of seed, sample and channel.
+Rule: a sample depends on its number alone, never on how many are read at once. Oscillators restart from the
+exact phase every PIECE samples; noise is a hash of seed, sample and channel.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ def _mix(z):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def waves(first, turns, cycles_per_sample, orders, phasors, out):  # type: ignore[no-untyped-def]
+def waves(first, turns, cycles, orders, phasors, out):  # type: ignore[no-untyped-def]
     """Write samples first.. of the sum over orders k of re·sin(kθ) + im·cos(kθ) into `out` [n, 6].
 
-    θ/2π = turns + sample × cycles_per_sample. phasors: [2, orders, 6], peak values.
+    θ/2π = turns + sample × cycles. phasors: [2, orders, 6], peak values.
     """
     n, h = out.shape[0], orders.shape[0]
     c, s, rc, rs = np.empty(h), np.empty(h), np.empty(h), np.empty(h)
     for k in range(h):
-        w = 2.0 * math.pi * cycles_per_sample * orders[k]
+        w = 2.0 * math.pi * cycles * orders[k]
         rc[k], rs[k] = math.cos(w), math.sin(w)
-    at = first - first % PIECE
-    skip = first - at
+    start = first - first % PIECE  # of the oscillators
+    skip = first - start
     i = 0
     while i < n:
         for k in range(h):
-            turned = turns + at * cycles_per_sample
+            turned = turns + start * cycles
             phase = 2.0 * math.pi * ((turned - math.floor(turned)) * orders[k])
             c[k], s[k] = math.cos(phase), math.sin(phase)
             for _ in range(skip):
@@ -61,36 +61,38 @@ def waves(first, turns, cycles_per_sample, orders, phasors, out):  # type: ignor
                 c[k], s[k] = ck * rc[k] - sk * rs[k], ck * rs[k] + sk * rc[k]
             out[i, 0], out[i, 1], out[i, 2], out[i, 3], out[i, 4], out[i, 5] = x0, x1, x2, x3, x4, x5
             i += 1
-        at += PIECE
+        start += PIECE
         skip = 0
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def add_noise(first, seed, scale, out):  # type: ignore[no-untyped-def]
-    """Add noise of RMS scale[channel] to samples first.. in `out` [n, 6], near enough to normal: ±3.5 sigma."""
+    """Add noise of RMS scale[channel] to samples first.. in `out` [n, 6]: nearly normal, up to ±3.5 sigma."""
     key = _mix(np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(1))
     for i in range(out.shape[0]):
         for ch in range(6):
-            z = _mix(key + (np.uint64(first + i) * np.uint64(6) + np.uint64(ch)) * np.uint64(0x9E3779B97F4A7C15))
+            number = np.uint64(first + i) * np.uint64(6) + np.uint64(ch)
+            z = _mix(key + number * np.uint64(0x9E3779B97F4A7C15))
             total = 0.0
-            for part in range(4):
-                total += float((z >> np.uint64(16 * part)) & np.uint64(0xFFFF))
+            for quarter in range(4):
+                total += float((z >> np.uint64(16 * quarter)) & np.uint64(0xFFFF))
             out[i, ch] += ((total + 2.0) / 65536.0 - 2.0) / _SPREAD * scale[ch]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def add_switched(first, zero, cycles_per_sample, peak, lag, fired, on, off, out):  # type: ignore[no-untyped-def]
-    """Add a current that flows only from `fired` turns after each zero crossing on, in `on` cycles of every on + off.
+def add_switched(first, zero, cycles, peak, lag, fired, on, off, out):  # type: ignore[no-untyped-def]
+    """Add a current that flows from `fired` turns after each zero crossing, in `on` cycles of every on + off.
 
-    A sample is the mean over its interval, as a converter takes it (a point sample would alias), with the droop of that mean
-    at the fundamental made good. zero: turns of the phase's voltage at sample 0 of the segment. out: one channel [n].
+    A sample is the mean over its interval, as a converter takes it (a point sample would alias), with the
+    droop of that mean at the fundamental undone. zero: turns of the voltage at sample 0. out: samples first..
+    of one channel.
     """
-    half = 0.5 * cycles_per_sample
-    droop = math.sin(math.pi * cycles_per_sample)
+    half = 0.5 * cycles
+    droop = math.sin(math.pi * cycles)
     if droop <= 0.0:  # a network that stands still has no zero crossing to fire from
         return
     for i in range(out.shape[0]):
-        middle = zero + (first + i) * cycles_per_sample
+        middle = zero + (first + i) * cycles
         k = math.floor((middle - half) * 2.0)
         total = 0.0
         for crossing in range(k, k + 2):

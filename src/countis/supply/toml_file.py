@@ -1,31 +1,35 @@
 """The supply TOML: text in, a plan of states in time or of a recording out.
 
-Rule: a key that is not known, a wrong type and a value out of range are errors with file, line and what is allowed.
+Rule: an unknown key, a wrong type and a value out of range are errors with file, line and what is allowed.
 """
 
 from __future__ import annotations
 
-import copy
-import itertools
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import cos, floor, radians
+from enum import StrEnum
+from functools import partial
+from itertools import pairwise
+from math import cos, radians
 from typing import Any, Final
 
+from countis.supply.events import Timeline
 from countis.supply.network import PHASES, FrontEnd, Harmonics, Load, Network, State, Wiring, angle_of
 from countis.supply.profiles import PROFILES, Points
 from countis.supply.source import Supply
-from countis.supply.synthesis import PIECE
-from countis.words.errors import SupplyError, plain
+from countis.words.errors import SupplyError
 from countis.words.settings import CHANNELS, MAX_RATE, MIN_RATE
-from countis.words.toml import Reader, Row, number, one_of, short, text, whole
+from countis.words.toml import Reader, Row, number, text, whole
 
-AT_END: Final = ("stop", "loop", "off")
-_RAMP_STEPS: Final = 2000
 _MOST_STATES, _MOST_LOADS = 100_000, 1000
 _MOST_IN_ALL: Final = 1_000_000  # loads of all states together
 _NO_VOLTS: Final = 1e-3  # V, below which a load of constant power takes nothing
+
+
+class AtEnd(StrEnum):
+    """What comes after the end of a recording: nothing, its beginning, a dead supply."""
+
+    STOP, LOOP, OFF = "stop", "loop", "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class RecordingPlan:
     i_scale: float = 1.0
     start: float = 0.0
     end: float | None = None
-    at_end: str = "stop"
+    at_end: AtEnd = AtEnd.STOP
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +54,19 @@ class StatePlan:
 
     def sized(self, ratio: float) -> State:
         """Return the state behind CTs of a ratio."""
-        loads = tuple(
-            load if power is None else replace(load, current=_current(power / ratio, load, self.state.network))
-            for load, power in zip(self.state.loads, self.powers, strict=True)
-        )
-        return replace(self.state, loads=loads)
-
-
-def _current(watts: float, load: Load, network: Network) -> float:
-    """Return the current that takes so many watts; none where there is no voltage."""
-    volts = sum(network.volts[p] for p in load.phases)
-    return watts / (volts * cos(radians(load.angle))) if volts > _NO_VOLTS else 0.0
+        loads = []
+        for load, power in zip(self.state.loads, self.powers, strict=True):
+            volts = sum(self.state.network.volts[p] for p in load.phases)
+            if power is not None:
+                current = power / ratio / (volts * cos(radians(load.angle))) if volts > _NO_VOLTS else 0.0
+                load = replace(load, current=current)
+            loads.append(load)
+        return replace(self.state, loads=tuple(loads))
 
 
 @dataclass(frozen=True, slots=True)
 class SupplyPlan:
-    """What a supply file says; `build` makes the source of samples. states: (seconds from which on, state)."""
+    """What a supply file says: states, each with the seconds from which on it holds, or a recording."""
 
     rate: float
     seed: int
@@ -73,44 +74,29 @@ class SupplyPlan:
     recording: RecordingPlan | None
 
     def build(self, ratio: float, midnight: float = 43200.0) -> Supply:
-        """Return the source for a meter whose CT ratio is `ratio`; `midnight`: seconds after midnight at its start."""
+        """Return the samples behind CTs of a ratio. midnight: seconds after midnight at the first of them."""
         states = [(seconds, plan.sized(ratio)) for seconds, plan in self.states]
         return Supply(states, rate=self.rate, seed=self.seed, midnight=midnight)
 
 
-def _pair(value: Any) -> bool:
-    if not isinstance(value, list) or len(value) != 2:
-        raise ValueError
-    return True
+def _list_of(*readers: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return a reader of a list with a value for each reader."""
 
+    def read(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise TypeError
+        return tuple(reader(v) for reader, v in zip(readers, value, strict=True))
 
-def _table(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError
-    return value
-
-
-def _changes(value: Any) -> dict[str, Any]:
-    """Read what an event sets; the page is told all of it, also what is never in force."""
-    changes = _table(value)
-    json.dumps(changes, allow_nan=False)
-    return changes
-
-
-def _harmonics(value: Any) -> Harmonics:
-    order, ratio, degrees = whole(2, 40), number(0.0, 10.0), number(-360.0, 360.0)
-    read = {order(int(key)): (ratio(pair[0]), degrees(pair[1])) for key, pair in _table(value).items() if _pair(pair)}
-    if len(read) != len(value):  # 5 and 05 are one
-        raise ValueError
     return read
 
 
-def _numbers(count: int, low: float, high: float) -> Any:
-    def read(value: Any) -> tuple[float, ...]:
-        if not isinstance(value, list) or len(value) != count:
-            raise ValueError
-        return tuple(number(low, high)(v) for v in value)
-
+def _harmonics(value: Any) -> Harmonics:
+    if not isinstance(value, dict):
+        raise TypeError
+    order, ratio_and_degrees = whole(2, 40), _list_of(number(0.0, 10.0), number(-360.0, 360.0))
+    read = {order(int(key)): ratio_and_degrees(pair) for key, pair in value.items()}
+    if len(read) != len(value):  # 5 and 05 are one
+        raise ValueError
     return read
 
 
@@ -123,9 +109,9 @@ def _power_factor(value: Any) -> float:
 def _profile(value: Any) -> Points:
     if isinstance(value, str):
         return PROFILES[value]
-    hour, factor = number(0.0, 24.0), number(0.0, 1000.0)
-    points = tuple((hour(p[0]), factor(p[1])) for p in list(value) if _pair(p))
-    if not points or any(a[0] >= b[0] for a, b in itertools.pairwise(points)):
+    hour_and_factor = _list_of(number(0.0, 24.0), number(0.0, 1000.0))
+    points = tuple(hour_and_factor(point) for point in list(value))
+    if not points or any(a[0] >= b[0] for a, b in pairwise(points)):
         raise ValueError
     return points
 
@@ -136,21 +122,15 @@ def _phase_names(value: Any) -> tuple[int, ...]:
     return tuple(PHASES.index(name) for name in value)
 
 
-def _two_phases(value: Any) -> tuple[int, ...]:
-    if len(phases := _phase_names(value)) != 2:
-        raise ValueError
-    return phases
+def _swapped(value: Any) -> tuple[int, ...]:
+    """Read two phases whose voltages are exchanged; return which phase is on each terminal."""
+    one, other = _phase_names(value)
+    return tuple({one: other, other: one}.get(phase, phase) for phase in range(3))
 
 
-def _three_phases(value: Any) -> tuple[int, ...]:
-    if len(phases := tuple(PHASES.index(name) for name in list(value))) != 3:
-        raise ValueError
-    return phases
-
-
-def _burst(value: Any) -> tuple[int, int]:
-    cycles = whole(1, 10_000)
-    return (cycles(value[0]), cycles(value[1])) if _pair(value) else (1, 1)
+def _three_phases(value: Any) -> tuple[int, int, int]:
+    first, second, third = (PHASES.index(name) for name in list(value))
+    return first, second, third
 
 
 def _channels(value: Any) -> Mapping[str, str]:
@@ -159,60 +139,53 @@ def _channels(value: Any) -> Mapping[str, str]:
     return {key: text(name) for key, name in value.items()}
 
 
-def _as_is(value: Any) -> Any:
-    return value
-
-
-_VOLTS: Final[Row] = (230.0, number(0.0, 1000.0), "0..1000 V")
+# Words of the file -> what they mean; any other word is a KeyError, as `Reader` takes it.
+_PHASES_OF_LOAD: Final[dict[str, tuple[int, ...]]] = {"all": (0, 1, 2), "L1": (0,), "L2": (1,), "L3": (2,)}
+_EXPORTS: Final = {"import": False, "export": True}
+_LOST: Final = {"ok": False, "lost": True}
 _HARMONICS: Final[Row] = ({}, _harmonics, "order 2..40 = [ratio 0..10, degrees]")
-_TABLES: Final = ("voltage", "wiring", "front_end", "tariff", "recording")
 _TOP: Final[dict[str, Row]] = {
     "rate": (8000.0, number(MIN_RATE, MAX_RATE), f"{MIN_RATE}..{MAX_RATE} samples per second"),
     "frequency": (50.0, number(0.0, 400.0), "0..400 Hz"),
     "seed": (1, whole(0, 2**31), "a whole number from 0 on"),
     "noise": (0.0, number(0.0, 0.1), "0..0.1 of full scale"),
-    **{name: ({}, _as_is, f"[{name}]") for name in _TABLES},
-    **{name: ([], _as_is, f"[[{name}]]") for name in ("load", "event")},
+    **{name: ({}, lambda table: table, f"[{name}]")
+       for name in ("voltage", "wiring", "front_end", "tariff", "recording")},
+    **{name: ([], lambda tables: tables, f"[[{name}]]") for name in ("load", "event")},
 }
 _VOLTAGE: Final[dict[str, Row]] = {
-    **dict.fromkeys(PHASES, _VOLTS),
-    "angle": ((0.0, -120.0, 120.0), _numbers(3, -360.0, 360.0), "three angles in degrees"),
+    **dict.fromkeys(PHASES, (230.0, number(0.0, 1000.0), "0..1000 V")),
+    "angle": ((0.0, -120.0, 120.0), _list_of(*[number(-360.0, 360.0)] * 3), "three angles in degrees"),
     "harmonics": _HARMONICS,
 }
 _LOAD: Final[dict[str, Row]] = {
     "name": (None, text, "a name for events"),
-    "phase": ("all", one_of("all", *PHASES), "all, L1, L2, L3"),
+    "phase": ((0, 1, 2), _PHASES_OF_LOAD.__getitem__, ", ".join(_PHASES_OF_LOAD)),
     "current": (None, number(0.0, 200.0), "0..200 A on the secondary"),
     "power": (None, number(0.0, 1e9), "0..1e9 W on the primary"),
     "angle": (None, number(-360.0, 360.0), "-360..360 degrees"),
     "pf": (None, _power_factor, "-1..1 but 0; + lagging, - leading"),
-    "direction": ("import", one_of("import", "export"), "import, export"),
+    "direction": (False, _EXPORTS.__getitem__, ", ".join(_EXPORTS)),
     "harmonics": _HARMONICS,
-    "profile": (PROFILES["steady"], _profile, f"{', '.join(PROFILES)}, or [[hour, factor], …] with rising hours"),
+    "profile": (PROFILES["steady"], _profile,
+                f"{', '.join(PROFILES)}, or [[hour, factor], …] with rising hours"),
     "fired": (0.0, number(0.0, 179.0), "0..179 degrees after the zero crossing"),
-    "burst": (None, _burst, "[cycles on, cycles off]"),
+    "burst": (None, _list_of(whole(1, 10_000), whole(1, 10_000)), "[cycles on, cycles off]"),
 }
 _WIRING: Final[dict[str, Row]] = {
     "missing": ((), _phase_names, "a list of L1, L2, L3"),
-    "swapped": ((), _two_phases, "two of L1, L2, L3"),
+    "swapped": ((0, 1, 2), _swapped, "two of L1, L2, L3"),
     "ct": ((0, 1, 2), _three_phases, 'the phase of each CT, e.g. ["L2", "L1", "L3"]'),
     "reversed": ((), _phase_names, "a list of L1, L2, L3"),
-    "neutral": ("ok", one_of("ok", "lost"), "ok, lost"),
+    "neutral": (False, _LOST.__getitem__, ", ".join(_LOST)),
 }
-_SIX_ONES, _SIX_ZEROS = (1.0,) * 6, (0.0,) * 6
 _FRONT_END: Final[dict[str, Row]] = {
-    "gain": (_SIX_ONES, _numbers(6, 0.0, 10.0), "six factors 0..10, V1 V2 V3 I1 I2 I3"),
-    "offset": (_SIX_ZEROS, _numbers(6, -1000.0, 1000.0), "six offsets in V and A"),
-    "phase": (_SIX_ZEROS, _numbers(6, -90.0, 90.0), "six lags in degrees of the fundamental"),
+    "gain": ((1.0,) * 6, _list_of(*[number(0.0, 10.0)] * 6), "six factors 0..10, V1 V2 V3 I1 I2 I3"),
+    "offset": ((0.0,) * 6, _list_of(*[number(-1000.0, 1000.0)] * 6), "six offsets in V and A"),
+    "phase": ((0.0,) * 6, _list_of(*[number(-90.0, 90.0)] * 6), "six lags in degrees of the fundamental"),
     "bits": (None, whole(8, 32), "8..32"),
 }
 _TARIFF: Final[dict[str, Row]] = {"volts": (0.0, number(0.0, 300.0), "0..300 V")}
-_EVENT: Final[dict[str, Row]] = {
-    "at": (None, number(0.0, 1e9), "seconds from 0 on"),
-    "for": (None, number(0.0, 1e9), "seconds, or nothing for good"),
-    "over": (0.0, number(0.0, 1e6), "seconds that a ramp takes"),
-    "set": (None, _changes, '{ "voltage.L1" = 161.0, … }'),
-}
 _RECORDING: Final[dict[str, Row]] = {
     "file": (None, text, "a file"),
     "channels": ({}, _channels, f"{', '.join(CHANNELS)} = names of the recording's channels"),
@@ -220,11 +193,19 @@ _RECORDING: Final[dict[str, Row]] = {
     "i_scale": (1.0, number(-1e6, 1e6), "-1e6..1e6"),
     "from": (0.0, number(0.0, 1e9), "seconds from 0 on"),
     "to": (None, number(0.0, 1e9), "seconds after from"),
-    "at_end": ("stop", one_of(*AT_END), ", ".join(AT_END)),
+    "at_end": (AtEnd.STOP, AtEnd, ", ".join(AtEnd)),
 }
+_ROWS: Final = {"voltage": _VOLTAGE, "load": _LOAD, "wiring": _WIRING, "front_end": _FRONT_END,
+                "tariff": _TARIFF}
+# What an event may set: keys of the file itself, of its tables, of any load.
+_SETTABLE: Final = {"": {key: _TOP[key] for key in ("frequency", "noise")}, **_ROWS}
 
 
-def read_supply(content: str, name: str, most_states: int = _MOST_STATES, most_loads: int = _MOST_LOADS) -> SupplyPlan:
+Known = dict[tuple[str, int], tuple[Any, Any]]  # name, number of a table -> the table, what was read of it
+
+
+def read_supply(content: str, name: str, most_states: int = _MOST_STATES,
+                most_loads: int = _MOST_LOADS) -> SupplyPlan:
     """Read a supply file; SupplyError with file, line, key and what is allowed."""
     reader = Reader(content, name)
     top = reader.table(reader.document, "", 0, _TOP)
@@ -234,145 +215,72 @@ def read_supply(content: str, name: str, most_states: int = _MOST_STATES, most_l
     if len(top["load"]) > most_loads:
         raise reader.fail("", 0, "load", f"{len(top['load'])} of them", f"up to {most_loads}")
     recording = _recording(reader, top["recording"]) if "recording" in reader.document else None
-    beside = [key for key in ("voltage", "load", "wiring", "front_end", "event", "noise") if key in reader.document]
-    if recording is not None and beside:
-        raise reader.fail("", 0, beside[0], "beside a recording", "[recording] instead of voltage and load")
-    first = _state(reader, reader.document, top["rate"])
+    for key in ("voltage", "load", "wiring", "front_end", "event", "noise"):
+        if recording is not None and key in reader.document:
+            raise reader.fail("", 0, key, "beside a recording", "[recording] instead of voltage and load")
+    known: Known = {}
+    states = [(0.0, _state(reader, reader.document, top["rate"], known))]
     most_states = min(most_states, _MOST_IN_ALL // max(1, len(top["load"])))
-    states = ((0.0, first), *_later_states(reader, top["event"], top["rate"], most_states))
-    return SupplyPlan(top["rate"], top["seed"], states, recording)
+    for time, document, event in Timeline(reader, top["rate"], _SETTABLE).documents(most_states):
+        try:
+            state = _state(reader, document, top["rate"], known)
+        except SupplyError:  # raised again with the line of the event: only now is the file searched for it
+            state = _state(reader.inside("event", event, "set"), document, top["rate"], known)
+        states.append((time, state))
+    return SupplyPlan(top["rate"], top["seed"], tuple(states), recording)
 
 
-def _state(reader: Reader, document: Mapping[str, Any], rate: float) -> StatePlan:
-    """Read everything that a supply is at one time."""
-    top = reader.table({k: v for k, v in document.items() if k != "event"}, "", 0, _TOP)
-    voltage = reader.table(top["voltage"], "voltage", 0, _VOLTAGE)
-    network = Network(tuple(voltage[p] for p in PHASES), voltage["angle"], top["frequency"], voltage["harmonics"])
-    loads = [_load(reader, index, values) for index, values in enumerate(top["load"])]
-    wired = reader.table(top["wiring"], "wiring", 0, _WIRING)
-    order = [0, 1, 2]
-    if wired["swapped"]:
-        a, b = wired["swapped"]
-        order[a], order[b] = b, a
-    wiring = Wiring(
-        wired["missing"], (order[0], order[1], order[2]), wired["ct"], wired["reversed"], wired["neutral"] == "lost"
-    )
-    if wiring.neutral_lost and any(load.switched for load, _ in loads):
-        raise reader.fail("wiring", 0, "neutral", "lost with a fired or bursting load", "lost with steady loads")
-    front = reader.table(top["front_end"], "front_end", 0, _FRONT_END)
+def _state(reader: Reader, document: Mapping[str, Any], rate: float, known: Known) -> StatePlan:
+    """Read all that a supply is at one time; a table that is the very object in `known` is not read again."""
+
+    def once(name: str, values: Any, index: int = 0) -> Any:
+        if (name, index) not in known or known[name, index][0] is not values:
+            read = partial(_load, reader) if name == "load" else reader.table
+            known[name, index] = values, read(values, name, index, _ROWS[name])
+        return known[name, index][1]
+
+    top = reader.table(document, "", 0, _TOP)
+    frequency, highest = top["frequency"], f"below {rate / 2:g} Hz"
+    voltage = once("voltage", top["voltage"])
+    network = Network(tuple(voltage[p] for p in PHASES), voltage["angle"], frequency, voltage["harmonics"])
+    loads = [once("load", values, n) for n, values in enumerate(top["load"])]
+    wired = once("wiring", top["wiring"])
+    if wired["neutral"] and any(load.switched for load, _ in loads):
+        wrong = "lost with a fired or bursting load"
+        raise reader.fail("wiring", 0, "neutral", wrong, "lost with steady loads")
+    wiring = Wiring(wired["missing"], wired["swapped"], wired["ct"], wired["reversed"], wired["neutral"])
+    front = once("front_end", top["front_end"])
     front_end = FrontEnd(front["gain"], front["offset"], front["phase"], top["noise"], front["bits"])
-    tariff = reader.table(top["tariff"], "tariff", 0, _TARIFF)
+    tariff = once("tariff", top["tariff"])
+    if frequency >= rate / 2:
+        raise reader.fail("", 0, "frequency", "above half of the rate", highest)
+    harmonics = [("load", n, load.harmonics) for n, (load, _) in enumerate(loads)]
+    for name, index, orders in (("voltage", 0, network.harmonics), *harmonics):
+        if any(k * frequency >= rate / 2 for k in orders):
+            raise reader.fail(name, index, "harmonics", "above half of the rate", highest)
     state = State(network, tuple(load for load, _ in loads), wiring, front_end, tariff["volts"])
-    if network.frequency >= rate / 2:
-        raise reader.fail("", 0, "frequency", "above half of the rate", f"below {rate / 2:g} Hz")
-    for table, index, harmonics in (
-        ("voltage", 0, network.harmonics),
-        *(("load", n, x.harmonics) for n, (x, _) in enumerate(loads)),
-    ):
-        if any(k * network.frequency >= rate / 2 for k in harmonics):
-            raise reader.fail(table, index, "harmonics", "above half of the rate", f"below {rate / 2:g} Hz")
     return StatePlan(state, tuple(power for _, power in loads))
 
 
-def _load(reader: Reader, index: int, values: Any) -> tuple[Load, float | None]:
-    row = reader.table(values, "load", index, _LOAD)
+def _load(reader: Reader, values: Any, name: str, index: int,
+          rows: Mapping[str, Row]) -> tuple[Load, float | None]:
+    """Read a load; with it the power it is given by, if it is."""
+    row = reader.table(values, name, index, rows)
+    fail = partial(reader.fail, name, index)
     for one, other in (("current", "power"), ("angle", "pf")):
         if row[one] is not None and row[other] is not None:
-            raise reader.fail("load", index, other, f"given beside {one}", f"{one} or {other}")
+            raise fail(other, f"given beside {one}", f"{one} or {other}")
     if row["current"] is None and row["power"] is None:
-        raise reader.fail("load", index, "current", "missing", "current or power")
+        raise fail("current", "missing", "current or power")
     if row["harmonics"] and (row["fired"] or row["burst"]):
-        raise reader.fail("load", index, "harmonics", "of a fired or bursting load", "none: its switching makes them")
+        raise fail("harmonics", "of a fired or bursting load", "none: its switching makes them")
     angle = angle_of(row["pf"]) if row["pf"] is not None else row["angle"] or 0.0
     if row["power"] is not None and not -89.9 <= angle <= 89.9:
-        raise reader.fail("load", index, "angle", "no power at 90 degrees and beyond", "-89.9..89.9 with power")
-    phases = (0, 1, 2) if row["phase"] == "all" else (PHASES.index(row["phase"]),)
-    current = row["current"] if row["current"] is not None else 0.0
-    export = row["direction"] == "export"
-    return Load(current, phases, angle, export, row["harmonics"], row["profile"], row["fired"], row["burst"]), row["power"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Event:
-    index: int
-    at: float
-    until: float
-    over: float
-    set: dict[str, Any]
-
-    def step(self, rate: float) -> float:
-        """How long a ramp stays at one value, in s."""
-        return max(PIECE / rate, self.over / _RAMP_STEPS)
-
-    def share(self, time: float, rate: float) -> float:
-        """How far a ramp has come in the middle of its step at `time`; 1 at its end, and where there is none."""
-        step = self.step(rate)
-        done = (floor((time - self.at) / step + 1e-6) + 0.5) * step
-        return 1.0 if time >= self.at + self.over - 1e-9 else min(1.0, done / self.over)
-
-
-def _events(reader: Reader, values: list[Any]) -> list[_Event]:
-    events = []
-    for index, table in enumerate(values):
-        row = reader.table(table, "event", index, _EVENT)
-        for key in ("at", "set"):
-            if row[key] is None:
-                raise reader.fail("event", index, key, "missing", _EVENT[key][2])
-        until = float("inf") if row["for"] is None else row["at"] + row["for"]
-        events.append(_Event(index, row["at"], until, row["over"], row["set"]))
-    return events
-
-
-def _later_states(reader: Reader, values: list[Any], rate: float, most: int) -> list[tuple[float, StatePlan]]:
-    """Return the states that events make, each from its time on."""
-    events = _events(reader, values)
-    times = {time for event in events for time in (event.at, event.until) if time != float("inf")}
-    for event in events:
-        step = event.step(rate)
-        times |= {event.at + k * step for k in range(int(event.over / step))} | {event.at + event.over}
-        if len(times) > most:
-            raise SupplyError(reader.name, f"{len(times)} changes and more", f"up to {most}")
-    return [(time, _state_at(reader, events, time, rate)) for time in sorted(times)]
-
-
-def _state_at(reader: Reader, events: list[_Event], time: float, rate: float) -> StatePlan:
-    document = copy.deepcopy({k: v for k, v in reader.document.items() if k != "event"})
-    active = [event for event in events if event.at <= time < event.until]
-    for event in active:
-        share = event.share(time, rate)
-        for path, value in event.set.items():
-            _set(reader, event, document, path, value, share)
-    return _state(reader.inside("event", active[-1].index, "set") if active else reader, document, rate)
-
-
-def _set(reader: Reader, event: _Event, document: dict[str, Any], path: str, value: Any, share: float) -> None:
-    """Put a value at a path of the document; a share below 1 is on the way there from what it was."""
-    *tables, key = path.split(".")
-    place: Any = document
-    rows: Mapping[str, Row] = _TOP
-    if tables[:1] == ["load"] and len(tables) == 2:
-        loads = document.get("load", [])
-        names = [str(load.get("name", n)) if isinstance(load, dict) else "" for n, load in enumerate(loads, 1)]
-        if tables[1] not in names:
-            allowed = plain(", ".join(names), 200) or "a load first"
-            raise reader.fail("event", event.index, "set", f"no load {short(tables[1])}", allowed)
-        place, rows = loads[names.index(tables[1])], _LOAD
-    elif len(tables) == 1 and tables[0] in _TABLES[:-1]:
-        place = document.setdefault(tables[0], {})
-        rows = {"voltage": _VOLTAGE, "wiring": _WIRING, "front_end": _FRONT_END, "tariff": _TARIFF}[tables[0]]
-    if (tables and place is document) or key not in rows or (not tables and key not in ("frequency", "noise")):
-        allowed = "frequency, noise, voltage.…, load.NAME.…, wiring.…, front_end.…, tariff.volts"
-        raise reader.fail("event", event.index, "set", f"nothing to set at {short(path)}", allowed)
-    before = place.get(key, rows[key][0])
-    if share < 1.0:
-        try:
-            rows[key][1](value)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise reader.fail("event", event.index, "set", f"{path} {short(value)} is not possible", rows[key][2]) from None
-        if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in (before, value)):
-            raise reader.fail("event", event.index, "over", f"{path} is no number", "numbers that go from one to the other")
-        value = before + (value - before) * share
-    place[key] = value
+        raise fail("angle", "no power at 90 degrees and beyond", "-89.9..89.9 with power")
+    current = 0.0 if row["current"] is None else row["current"]
+    load = Load(current=current, phases=row["phase"], angle=angle, export=row["direction"],
+                harmonics=row["harmonics"], profile=row["profile"], fired=row["fired"], burst=row["burst"])
+    return load, row["power"]
 
 
 def _recording(reader: Reader, values: Any) -> RecordingPlan:
@@ -381,4 +289,5 @@ def _recording(reader: Reader, values: Any) -> RecordingPlan:
         raise reader.fail("recording", 0, "file", "missing", "a file")
     if row["to"] is not None and row["to"] <= row["from"]:
         raise reader.fail("recording", 0, "to", f"{row['to']:g} is not after from", f"above {row['from']:g}")
-    return RecordingPlan(row["file"], row["channels"], row["v_scale"], row["i_scale"], row["from"], row["to"], row["at_end"])
+    return RecordingPlan(file=row["file"], channels=row["channels"], v_scale=row["v_scale"],
+                         i_scale=row["i_scale"], start=row["from"], end=row["to"], at_end=row["at_end"])

@@ -1,6 +1,6 @@
-"""`countis calibrate`: the constants of the front end, found against a reference supply and kept in the memory.
+"""`countis calibrate`: measures the constants of the front end on a reference supply; the memory keeps them.
 
-Rule: the meter that is calibrated counts nothing of it; what is kept was checked by measuring again.
+Rule: the meter that is calibrated counts nothing of it; constants are checked by measuring again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from countis.host.running.memory_file import MemoryFile
 from countis.host.running.plant import load_or_create
 from countis.host.running.sources import supply_plan
 from countis.meter.meter import Meter
-from countis.meter.metrology.calibration import found, phasors
+from countis.meter.metrology.calibration import found as constants_from
+from countis.meter.metrology.calibration import phasors
 from countis.models import E44, Model
 from countis.supply.network import at_terminals
 from countis.supply.source import Supply
@@ -41,11 +42,11 @@ def calibrate(folder: Path, model: Model | None, file: Path, seconds: float) -> 
     try:
         meter, _ = load_or_create(memory, model, E44)
         before = meter.state.calibration
-        constants = _find(plan.build(meter.ratio), file, seconds)
+        constants = _constants(plan.build(meter.ratio), file, seconds)
         refusal = meter.apply([SetCalibration(constants)])
         if refusal is not None:
             raise refusal.error
-        errors = [_errors(meter.model, plan.build(meter.ratio), kept, seconds) for kept in (before, constants)]
+        errors = [_errors(meter.model, plan.build(meter.ratio), c, seconds) for c in (before, constants)]
         memory.create(meter.save())
     finally:
         memory.close()
@@ -53,22 +54,22 @@ def calibrate(folder: Path, model: Model | None, file: Path, seconds: float) -> 
     return "\n".join([f"{'error of':10} {'before':>10} {'after':>10}", *lines, f"kept in {memory.path}"])
 
 
-def _find(source: Supply, file: Path, seconds: float) -> Calibration:
+def _constants(source: Supply, file: Path, seconds: float) -> Calibration:
     state = source.state
     if any(len(load.profile) > 1 or load.switched for load in state.loads):
         raise SettingError(file, "its loads vary", "steady ones")
     frequency = state.network.frequency
     measured = phasors(source.read(round(seconds * source.rate)), source.rate, frequency)
-    return found(measured, at_terminals(state)[0], frequency)
+    return constants_from(measured, at_terminals(state)[0], frequency)
 
 
 def _errors(model: Model, source: Supply, constants: Calibration, seconds: float) -> list[float]:
-    """Return the errors of V and I in % and of the angles between them in degrees, as a meter of this kind shows them."""
+    """Return what a meter with these constants errs in: V and I in %, the angles between them in degrees."""
     meter = Meter(model, rate=source.rate)
     meter.apply([SetCalibration(constants)])
     meter.feed(source, seconds=seconds)
     true = at_terminals(source.state)
-    shown, p, q = (np.array([float(meter[s] or 0.0) for s in symbols]) for symbols in (CHANNELS, _P, _Q))
-    rms = np.sqrt((np.abs(true) ** 2).sum(axis=0) / 2.0)
+    rms, p, q = (np.array([float(meter[s] or 0.0) for s in symbols]) for symbols in (CHANNELS, _P, _Q))
+    true_rms = np.sqrt((np.abs(true) ** 2).sum(axis=0) / 2.0)
     lag = np.degrees(np.arctan2(q, p) - np.angle(true[0, :3] / true[0, 3:]))
-    return [*((shown / rms - 1.0) * 100.0).tolist(), *((lag + 180.0) % 360.0 - 180.0).tolist()]
+    return [*((rms / true_rms - 1.0) * 100.0).tolist(), *((lag + 180.0) % 360.0 - 180.0).tolist()]

@@ -1,6 +1,6 @@
 """COMTRADE recordings: read by a library once their sizes have been checked, and written.
 
-Rule: what the configuration claims is compared with the bytes that are there before anything is allocated for it.
+Rule: what the configuration claims is compared with the bytes that are there before memory is taken for it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from typing import Final
 import numpy as np
 from comtrade import Cfg, Comtrade
 
-from countis.supply.recorded.formats import Channel, Recorded, Samples
+from countis.supply.network import Samples
+from countis.supply.recorded.formats import Channel, Recorded
 from countis.words.errors import SupplyError, plain
 from countis.words.toml import short
 
-_UNITS: Final = {"V": ("V", 1.0), "KV": ("V", 1e3), "MV": ("V", 1e-3), "A": ("A", 1.0), "KA": ("A", 1e3), "MA": ("A", 1e-3)}
-_PHASES: Final = {"A": "A", "B": "B", "C": "C", "L1": "A", "L2": "B", "L3": "C", "R": "A", "S": "B", "T": "C", "1": "A",
-                  "2": "B", "3": "C"}  # fmt: skip
+_UNITS: Final = {"V": ("V", 1.0), "KV": ("V", 1e3), "MV": ("V", 1e-3),
+                 "A": ("A", 1.0), "KA": ("A", 1e3), "MA": ("A", 1e-3)}
+_PHASES: Final = {name: phase for phase, names in {"A": ("A", "L1", "R", "1"), "B": ("B", "L2", "S", "2"),
+                                                   "C": ("C", "L3", "T", "3")}.items() for name in names}
 _WIDTHS: Final = {"BINARY": 2, "BINARY32": 4, "FLOAT32": 4}  # bytes of an analog value
 _ALLOWED: Final = "COMTRADE 1991, 1999, 2013"
 _MOST_CHANNELS: Final = 10_000
@@ -37,11 +39,11 @@ def read_comtrade(cfg: str, dat: bytes, name: str) -> Recorded:
     except SupplyError:
         raise
     except Exception as error:  # the library raises whatever the broken file provokes
-        told = " ".join(str(error).split()) or type(error).__name__
-        raise SupplyError(name, str(plain(told, 120)), str(_ALLOWED)) from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SupplyError(name, plain(reason, 120), _ALLOWED) from None
     if data.ndim != 2 or len(data) < 2:
         raise SupplyError(name, f"{len(times)} samples", "two and more, with analog channels")
-    with np.errstate(over="ignore", invalid="ignore"):  # what is no number is found by whoever chooses its channel
+    with np.errstate(over="ignore", invalid="ignore"):  # who chooses a channel finds out what is no number
         return _on_the_secondary(head, record, data, times, name)
 
 
@@ -60,22 +62,21 @@ def _on_the_secondary(head: Cfg, record: Comtrade, data: Samples, times: Samples
 
 
 def _check_counts(cfg: str, name: str) -> None:
-    """Compare the channels that are claimed with what is possible: the library makes room for them at once."""
+    """Compare the channels that are claimed with what is possible: the library makes room for all at once."""
     cells = [cell.strip() for cell in "".join(cfg.split("\n", 2)[1:2]).split(",")]
     analog, status = (int(cell[:-1]) if cell else 0 for cell in (*cells[1:3], "", "")[:2])
     if max(analog, status) > _MOST_CHANNELS:
-        told = f"{short(analog)} analog, {short(status)} status channels"
-        raise SupplyError(name, told, f"1..{_MOST_CHANNELS}")
+        counts = f"{short(analog)} analog, {short(status)} status channels"
+        raise SupplyError(name, counts, f"1..{_MOST_CHANNELS}")
 
 
 def _check_size(head: Cfg, dat: bytes, name: str) -> None:
     """Compare the samples that are claimed with the bytes that are there."""
     if head.analog_count < 1 or head.status_count < 0:
-        told = f"{head.analog_count} analog, {head.status_count} status channels"
-        raise SupplyError(name, told, f"1..{_MOST_CHANNELS}")
+        counts = f"{head.analog_count} analog, {head.status_count} status channels"
+        raise SupplyError(name, counts, f"1..{_MOST_CHANNELS}")
     if len(head.sample_rates) != 1:  # the library looks through all of them for each sample
-        told = f"{len(head.sample_rates)} sample rates"
-        raise SupplyError(name, told, "one rate, or even time stamps")
+        raise SupplyError(name, f"{len(head.sample_rates)} sample rates", "one rate, or even time stamps")
     claimed = int(head.sample_rates[0][1])
     form = head.ft.upper()
     if form not in (*_WIDTHS, "ASCII"):
@@ -88,9 +89,8 @@ def _check_size(head: Cfg, dat: bytes, name: str) -> None:
         if dat.count(b",") < there * (1 + head.analog_count + head.status_count):
             raise SupplyError(name, "lines with too few values", "number, time and all channels")
     if claimed < 1 or there != claimed or rest:
-        raise SupplyError(
-            name, f"{there} samples are there, {short(claimed)} are announced", "a whole recording"
-        )
+        wrong = f"{there} samples are there, {short(claimed)} are announced"
+        raise SupplyError(name, wrong, "a whole recording")
 
 
 def _rate(head: Cfg, times: Samples, name: str) -> float:
@@ -106,8 +106,9 @@ def _rate(head: Cfg, times: Samples, name: str) -> float:
     return rate
 
 
-def write_comtrade(samples: Samples, rate: float, names: Sequence[str], frequency: float) -> tuple[bytes, bytes]:
-    """Return cfg and dat of a recording by the standard of 2013, analog values as 32-bit floats in V and A."""
+def write_comtrade(samples: Samples, rate: float, names: Sequence[str],
+                   frequency: float) -> tuple[bytes, bytes]:
+    """Return cfg and dat of a recording by the standard of 2013, with values as 32-bit floats in V and A."""
     units = ["V" if name.startswith("V") else "A" for name in names]
     lines = ["countis,supply,2013", f"{len(names)},{len(names)}A,0D"]
     for number, (name, unit) in enumerate(zip(names, units, strict=True), 1):

@@ -1,6 +1,7 @@
 """Recorded waveforms as bytes: raw samples, WAV and CSV, read and written.
 
-Rule: bytes in, arrays out, and back; nothing here opens a file, and nothing is believed that the bytes do not bear out.
+Rule: bytes in, arrays out, and back; no file is opened, and nothing is believed that the bytes do not bear
+out.
 """
 
 from __future__ import annotations
@@ -13,23 +14,23 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from countis.supply.network import Samples
 from countis.words.errors import SupplyError
 from countis.words.settings import CHANNELS
 
-Samples = NDArray[np.float64]
 RAW_FORMATS: Final = {"f32": 4, "f64": 8, "s16": 2, "s24": 3, "s32": 4}  # bytes of a number, little-endian
 _WAV_PCM, _WAV_FLOAT, _WAV_EXTENSIBLE = 1, 3, 0xFFFE
-_WAV_FORMATS: Final = {(_WAV_PCM, 16): "s16", (_WAV_PCM, 24): "s24", (_WAV_PCM, 32): "s32", (_WAV_FLOAT, 32): "f32",
-                       (_WAV_FLOAT, 64): "f64"}  # fmt: skip
+_WAV_FORMATS: Final = {(_WAV_PCM, 16): "s16", (_WAV_PCM, 24): "s24", (_WAV_PCM, 32): "s32",
+                       (_WAV_FLOAT, 32): "f32", (_WAV_FLOAT, 64): "f64"}
 _MOST_CHANNELS: Final = 1000
 _HIGHEST_RATE: Final = 1e9
+_CLOCK_NAMES: Final = ("t", "time", "t_s", "time_s", "seconds")
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One recorded channel: its name, V or A or "" where the recording does not say, and its phase A, B, C or ""."""
+    """One recorded channel: its name, its unit V or A, its phase A, B or C; "" for what is not recorded."""
 
     name: str
     unit: str = ""
@@ -38,12 +39,12 @@ class Channel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recorded:
-    """A recording as it was read: what it is, samples per second, channels, and data [n, channels] in V, A or as it came."""
+    """A recording as it was read: its kind in words, samples per second, channels, data [n, channels]."""
 
     kind: str
     rate: float
     channels: tuple[Channel, ...]
-    data: Samples
+    data: Samples  # in the units of the channels, where they have one
 
     def __post_init__(self) -> None:
         if not 1.0 <= self.rate <= _HIGHEST_RATE:
@@ -53,7 +54,7 @@ class Recorded:
 def decode(data: bytes, form: str) -> Samples:
     """Return raw numbers as floats; integers are parts of full scale, −1..1."""
     if form in ("f32", "f64"):
-        with np.errstate(invalid="ignore"):  # bits that are no number are found by whoever looks for finite ones
+        with np.errstate(invalid="ignore"):  # bits that are no number stay so for `choose` to find
             return np.frombuffer(data, f"<f{RAW_FORMATS[form]}").astype(np.float64)
     if form == "s24":
         wide = np.zeros((len(data) // 3, 4), np.uint8)
@@ -66,40 +67,39 @@ def read_raw(data: bytes, rate: float, form: str, name: str) -> Recorded:
     """Read interleaved V1 V2 V3 I1 I2 I3."""
     size = 6 * RAW_FORMATS[form]
     if not data or len(data) % size:
-        raise SupplyError(
-            name, f"{len(data)} bytes", f"{size} bytes a sample, {form} V1 V2 V3 I1 I2 I3"
-        )
+        raise SupplyError(name, f"{len(data)} bytes", f"{size} bytes a sample, {form} V1 V2 V3 I1 I2 I3")
     channels = tuple(Channel(symbol, unit) for symbol, unit in zip(CHANNELS, "VVVAAA", strict=True))
     return Recorded(f"raw {form}", rate, channels, decode(data, form).reshape(-1, 6))
 
 
 @dataclass(frozen=True, slots=True)
 class WavHead:
-    """What stands before the samples of a WAV; start: where they begin, claimed: how many bytes they are said to be."""
+    """What stands before the samples of a WAV."""
 
     form: str
     channels: int
     rate: float
-    start: int
-    claimed: int
+    start: int  # of the samples
+    claimed: int  # bytes of samples
 
 
 def wav_head(data: bytes, name: str) -> WavHead | None:
     """Read the head of a WAV from its first bytes; None while they do not reach the samples."""
     if data[:4] != b"RIFF" or data[8:12] not in (b"WAVE", b""):
         raise SupplyError(name, "not a WAV", "RIFF WAVE")
-    at, form = 12, None
-    while len(data) >= at + 8:
-        chunk, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+    start, form = 12, None  # start: of a chunk
+    while len(data) >= start + 8:
+        chunk, size = data[start : start + 4], int.from_bytes(data[start + 4 : start + 8], "little")
+        start += 8  # of its content
         if chunk == b"data":
             if form is None:
                 raise SupplyError(name, "samples before their format", "a fmt chunk first")
-            return WavHead(*form, start=at + 8, claimed=size)
+            return WavHead(*form, start=start, claimed=size)
         if chunk == b"fmt ":
-            if len(data) < at + 8 + min(size, 40):
+            if len(data) < start + min(size, 40):
                 return None
-            form = _wav_format(data[at + 8 : at + 8 + size], name)
-        at += 8 + size + size % 2
+            form = _wav_format(data[start : start + size], name)
+        start += size + size % 2
     return None
 
 
@@ -111,9 +111,8 @@ def _wav_format(chunk: bytes, name: str) -> tuple[str, int, float]:
         code = int.from_bytes(chunk[24:26], "little")
     form = _WAV_FORMATS.get((code, bits))
     if form is None:
-        raise SupplyError(
-            name, f"WAV format {code} with {bits} bits", "PCM of 16, 24, 32 bits, float of 32, 64"
-        )
+        wrong = f"WAV format {code} with {bits} bits"
+        raise SupplyError(name, wrong, "PCM of 16, 24, 32 bits, float of 32, 64")
     if not 1 <= channels <= _MOST_CHANNELS:
         raise SupplyError(name, f"{channels} channels", f"1..{_MOST_CHANNELS}")
     return form, channels, float(rate)
@@ -127,9 +126,7 @@ def read_wav(data: bytes, name: str) -> Recorded:
     size = head.channels * RAW_FORMATS[head.form]
     there = len(data) - head.start
     if head.claimed > there or head.claimed % size or head.claimed == 0:
-        raise SupplyError(
-            name, f"{there} bytes of samples where {head.claimed} are announced", "a whole WAV"
-        )
+        raise SupplyError(name, f"{there} bytes of samples where {head.claimed} are announced", "a whole WAV")
     block = decode(data[head.start : head.start + head.claimed], head.form)
     channels = tuple(Channel(str(k + 1)) for k in range(head.channels))
     return Recorded(f"WAV {head.form}", head.rate, channels, block.reshape(-1, head.channels))
@@ -138,8 +135,7 @@ def read_wav(data: bytes, name: str) -> Recorded:
 def write_wav(samples: Samples, rate: float) -> bytes:
     """Return a WAV of 32-bit floats, as they are; the rate must be a whole number."""
     body = samples.astype("<f4").tobytes()
-    channels = samples.shape[1]
-    whole = round(rate)
+    channels, whole = samples.shape[1], round(rate)
     form = struct.pack("<HHIIHHH", _WAV_FLOAT, channels, whole, whole * channels * 4, channels * 4, 32, 0)
     head = b"WAVE" + b"fmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(body))
     return b"RIFF" + struct.pack("<I", len(head) + len(body)) + head + body
@@ -160,27 +156,24 @@ def read_csv(text: str, rate: float, name: str) -> Recorded:
     try:
         data = np.loadtxt(io.StringIO(text), delimiter=separator, skiprows=1, ndmin=2, comments=None)
     except ValueError:
-        raise SupplyError(
-            f"{name}:{_bad_line(lines, separator, len(names))}", f"not {len(names)} numbers", "numbers"
-        ) from None
+        line = _bad_line(lines, separator, len(names))
+        raise SupplyError(f"{name}:{line}", f"not {len(names)} numbers", "numbers") from None
     if data.shape[1] != len(names):
         raise SupplyError(name, f"{data.shape[1]} columns under {len(names)} names", "as many")
-    clock = next((k for k, n in enumerate(names) if n.lower() in ("t", "time", "t_s", "time_s", "seconds")), None)
+    clock = next((k for k, n in enumerate(names) if n.lower() in _CLOCK_NAMES), None)
     if clock is not None:
         rate = _rate_of(data[:, clock], name)
         data = np.delete(data, clock, axis=1)
         del names[clock]
-    units = [{"V": "V", "I": "A"}.get(n[:1].upper(), "") for n in names]
-    channels = tuple(Channel(n, unit) for n, unit in zip(names, units, strict=True))
+    channels = tuple(Channel(n, {"V": "V", "I": "A"}.get(n[:1].upper(), "")) for n in names)
     return Recorded("CSV", rate, channels, data)
 
 
 def _bad_line(lines: Sequence[str], separator: str, columns: int) -> int:
     """Return the number of the first line that is not so many numbers."""
     for number, line in enumerate(lines[1:], 2):
-        cells = line.split(separator)
         try:
-            if [float(cell) for cell in cells] and len(cells) != columns:
+            if len([float(cell) for cell in line.split(separator)]) != columns:
                 return number
         except ValueError:
             return number

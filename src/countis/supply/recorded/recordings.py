@@ -1,6 +1,7 @@
 """Recorded waveforms as sources of samples: which channel is which, which part is played, at which rate.
 
-Rule: a recording at a rate outside the promise of the metrology is resampled band-limited; nothing else changes its samples.
+Rule: a recording at a rate outside the promise of the metrology is resampled, band-limited; else nothing
+changes.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from countis.supply.recorded.formats import RAW_FORMATS, Channel, Recorded, Samples, decode, wav_head
-from countis.supply.toml_file import RecordingPlan
+from countis.supply.network import Samples
+from countis.supply.recorded.formats import RAW_FORMATS, Channel, Recorded, decode, wav_head
+from countis.supply.toml_file import AtEnd, RecordingPlan
 from countis.words.errors import SupplyError, plain
 from countis.words.settings import CHANNELS, MAX_RATE, MIN_RATE, PROMISED_RATE
 from countis.words.toml import short
@@ -21,37 +23,34 @@ _MOST_UP, _MOST_DOWN = 64, 8  # 50 to 400 000 samples per second
 _STREAM: Final = "standard input"
 _HEAD_LIMIT: Final = 65_536
 _LENGTH_UNKNOWN: Final = 0x7FFFF000  # what recorders write before they know
-_SMALL: Final = {1: (0,), 2: (0, 3), 3: (0, 1, 2), 4: (0, 1, 2, 3)}  # columns of V1..I3 for so many unnamed channels
+_SMALL: Final = {1: (0,), 2: (0, 3), 3: (0, 1, 2), 4: (0, 1, 2, 3)}  # columns of so many unnamed channels
 
 
 def propose(recorded: Recorded) -> dict[str, str]:
     """Return a channel map: by name, else by unit and phase, else (channels without a unit) by place."""
-    found: dict[str, str] = {}
+    proposed: dict[str, str] = {}
     channels = recorded.channels
     for symbol in CHANNELS:
-        unit, phase = {"V": "V", "I": "A"}[symbol[0]], "ABC"[int(symbol[1]) - 1]
-        fits = [c for c in channels if c.name.upper() == symbol] or [c for c in channels if (c.unit, c.phase) == (unit, phase)]
-        if fits:
-            found[symbol] = fits[0].name
-    if not found and all(c.unit == "" for c in channels):
+        place = {"V": "V", "I": "A"}[symbol[0]], "ABC"[int(symbol[1]) - 1]
+        named = [c.name for c in channels if c.name.upper() == symbol]
+        if fits := named or [c.name for c in channels if (c.unit, c.phase) == place]:
+            proposed[symbol] = fits[0]
+    if not proposed and all(c.unit == "" for c in channels):
         places = _SMALL.get(len(channels), range(min(6, len(channels))))
-        found = {CHANNELS[place]: channel.name for place, channel in zip(places, channels, strict=False)}
-    return found
+        return {CHANNELS[place]: channel.name for place, channel in zip(places, channels, strict=False)}
+    return proposed
 
 
-def choose(recorded: Recorded, wanted: Mapping[str, str], name: str) -> Samples:
+def choose(recorded: Recorded, channel_map: Mapping[str, str], name: str) -> Samples:
     """Return samples [n, 6] of V1 V2 V3 I1 I2 I3; zero for what is not recorded."""
     names = [channel.name for channel in recorded.channels]
-    chosen = {**propose(recorded), **wanted}
-    for symbol, channel in wanted.items():
+    chosen = {**propose(recorded), **channel_map}
+    for symbol, channel in channel_map.items():
         if channel not in names:
-            raise SupplyError(
-                name, f"no channel {short(channel)} for {symbol}", str(_listed(recorded.channels))
-            )
+            raise SupplyError(name, f"no channel {short(channel)} for {symbol}", _listed(recorded.channels))
     if not any(symbol in chosen for symbol in CHANNELS[:3]):
-        raise SupplyError(
-            name, "no voltage found", f"channels = {{ V1 = … }} with {_listed(recorded.channels)}"
-        )
+        allowed = f"channels = {{ V1 = … }} with {_listed(recorded.channels)}"
+        raise SupplyError(name, "no voltage found", allowed)
     samples = np.zeros((len(recorded.data), 6))
     for column, symbol in enumerate(CHANNELS):
         if symbol in chosen:
@@ -68,64 +67,61 @@ def _listed(channels: tuple[Channel, ...]) -> str:
 
 
 class Recording:
-    """Samples [n, 6] that are there already, played from their first on.
+    """Samples [n, 6] that are there already, played from their first on."""
 
-    at_end: "stop" ends the source, "loop" starts again, "off" goes on with a dead supply.
-    """
-
-    def __init__(self, samples: Samples, rate: float, at_end: str = "stop", tariff_volts: float = 0.0) -> None:
+    def __init__(self, samples: Samples, rate: float, at_end: AtEnd = AtEnd.STOP,
+                 tariff_volts: float = 0.0) -> None:
         self.rate, self.at_end, self.tariff_volts = rate, at_end, tariff_volts
-        self._samples, self._at = samples, 0
+        self._samples, self._played = samples, 0
 
     def read(self, count: int) -> Samples:
         """Return the next `count` samples, fewer at the end."""
         total = len(self._samples)
-        if self.at_end == "loop":
-            out = np.take(self._samples, np.arange(self._at, self._at + count) % total, axis=0)
+        if self.at_end is AtEnd.LOOP:
+            out = np.take(self._samples, np.arange(self._played, self._played + count) % total, axis=0)
         else:
-            out = self._samples[self._at : self._at + count]
-            if self.at_end == "off" and len(out) < count:
+            out = self._samples[self._played : self._played + count]
+            if self.at_end is AtEnd.OFF and len(out) < count:
                 out = np.concatenate((out, np.zeros((count - len(out), 6))))
-        self._at += len(out)
+        self._played += len(out)
         return out
 
     @property
     def seconds(self) -> float:
         """How much has been played."""
-        return self._at / self.rate
+        return self._played / self.rate
 
 
-def play(samples: Samples, rate: float, plan: RecordingPlan, name: str, tariff_volts: float = 0.0) -> Recording:
-    """Return the part of a recording that a plan names as a source, scaled to the terminals."""
+def play(samples: Samples, rate: float, plan: RecordingPlan, name: str,
+         tariff_volts: float = 0.0) -> Recording:
+    """Return as a source what a plan takes of a recording, scaled to the terminals."""
     first = round(plan.start * rate)
     last = len(samples) if plan.end is None else round(plan.end * rate)
     if first >= last or last > len(samples):
         end = "the end" if plan.end is None else f"{plan.end:g} s"
         raise SupplyError(name, f"from {plan.start:g} s to {end}", f"0..{len(samples) / rate:g} s")
     with np.errstate(over="ignore", invalid="ignore"):
-        part = np.ascontiguousarray(samples[first:last] * np.array([plan.v_scale] * 3 + [plan.i_scale] * 3))
-        part, rate = resample(part, rate, plan.at_end == "loop")
-    if not np.isfinite(part).all():
+        scaled = samples[first:last] * np.array([plan.v_scale] * 3 + [plan.i_scale] * 3)
+        played, rate = resample(np.ascontiguousarray(scaled), rate, plan.at_end is AtEnd.LOOP)
+    if not np.isfinite(played).all():
         raise SupplyError(name, "samples too large to be scaled", "finite volts and amperes")
     if not MIN_RATE <= rate <= MAX_RATE:
         raise SupplyError(name, f"{rate:g} samples per second", f"50..{_MOST_DOWN * MAX_RATE}")
-    return Recording(part, rate, plan.at_end, tariff_volts)
+    return Recording(played, rate, plan.at_end, tariff_volts)
 
 
 def resample(samples: Samples, rate: float, loops: bool) -> tuple[Samples, float]:
-    """Return samples at a rate within the promise: a multiple of a lower rate, a whole part of a higher one.
-
-    What lies beyond the ends is taken from the other end of a loop, else mirrored at the last sample.
-    """
+    """Return samples at a rate within the promise: a multiple of a lower, a whole part of a higher one."""
     if PROMISED_RATE <= rate <= MAX_RATE or rate <= 0.0:
         return samples, rate
-    up = max(1, -(-PROMISED_RATE // rate)) if rate < PROMISED_RATE else 1
-    down = max(1, -(-rate // MAX_RATE))
-    up, down = int(up), int(down)
+    up = int(max(1, -(-PROMISED_RATE // rate)) if rate < PROMISED_RATE else 1)
+    down = int(max(1, -(-rate // MAX_RATE)))
     reach = min(_REACH * down, len(samples) - 1)
     if reach < 1 or up > _MOST_UP or down > _MOST_DOWN:
         return samples, rate
-    padded = _padded(samples, reach, loops)
+    around = ((reach, reach), (0, 0))  # beyond the ends lies the other end of a loop, else a mirror
+    padded = (np.pad(samples, around, mode="wrap") if loops
+              else np.pad(samples, around, mode="reflect", reflect_type="odd"))
     window = np.kaiser(2 * reach * up + 1, 9.0)
     offsets = np.arange(-reach * up, reach * up + 1) / up
     kernel = window * np.sinc(offsets / down) / down
@@ -139,24 +135,17 @@ def resample(samples: Samples, rate: float, loops: bool) -> tuple[Samples, float
     return np.ascontiguousarray(whole), rate * up / down
 
 
-def _padded(samples: Samples, reach: int, loops: bool) -> Samples:
-    """Return samples with `reach` more on each side, odd about the ends where they do not loop."""
-    if loops:
-        return np.pad(samples, ((reach, reach), (0, 0)), mode="wrap")
-    return np.pad(samples, ((reach, reach), (0, 0)), mode="reflect", reflect_type="odd")
-
-
 class RawStream:
     """Raw samples V1 V2 V3 I1 I2 I3 as they come, or a WAV if they begin with RIFF.
 
-    pull(n) returns at most n bytes, b"" at the end. form: f32 f64 s16 s24 s32, little-endian; integers are parts of full
-    scale. rate: samples per second; a WAV says its own.
+    pull(n) returns at most n bytes, b"" at the end. form: f32 f64 s16 s24 s32, little-endian; integers are
+    parts of full scale. rate: samples per second; a WAV says its own.
     """
 
     tariff_volts = 0.0
 
-    def __init__(self, pull: Callable[[int], bytes], rate: float = 8000, form: str = "f32", v_scale: float = 1.0,
-                 i_scale: float = 1.0) -> None:  # fmt: skip
+    def __init__(self, pull: Callable[[int], bytes], rate: float = 8000, form: str = "f32",
+                 v_scale: float = 1.0, i_scale: float = 1.0) -> None:
         self._pull, self.rate, self._form = pull, rate, form
         self._channels = 6
         self._scale = np.array([v_scale] * 3 + [i_scale] * 3)
@@ -177,7 +166,7 @@ class RawStream:
         while self._pending[:4] == b"RIFF" and head is None:
             if not more or len(self._pending) > _HEAD_LIMIT:
                 raise SupplyError(_STREAM, "ends before its samples", "a whole WAV")
-            more = self._fill(max(12, 2 * len(self._pending)))  # twice as much: each look begins at its first byte
+            more = self._fill(max(12, 2 * len(self._pending)))  # twice as much, as each look begins anew
             head = wav_head(self._pending, _STREAM) if len(self._pending) >= 12 else None
         if head is not None:
             self.rate, self._form, self._channels = head.rate, head.form, head.channels
@@ -190,18 +179,18 @@ class RawStream:
     def _fill(self, count: int) -> bool:
         """Pull until `count` bytes are pending; False at the end."""
         while len(self._pending) < count:
-            part = self._pull(count - len(self._pending))
-            if not part:
+            pulled = self._pull(count - len(self._pending))
+            if not pulled:
                 return False
-            self._pending += part
+            self._pending += pulled
         return True
 
     def read(self, count: int) -> Samples:
         """Return the next `count` samples, fewer at the end; a torn last sample is an error."""
         size = self._channels * RAW_FORMATS[self._form]
-        wanted = min(count * size, self._left)
-        self._fill(wanted)
-        data, self._pending = self._pending[:wanted], self._pending[wanted:]
+        most = min(count * size, self._left)
+        self._fill(most)
+        data, self._pending = self._pending[:most], self._pending[most:]
         self._left -= len(data)
         if len(data) % size:
             raise SupplyError(_STREAM, f"{len(data) % size} bytes left over", f"{size} bytes a sample")
@@ -210,6 +199,6 @@ class RawStream:
         samples = np.zeros((len(block), 6))
         places = _SMALL.get(self._channels, range(min(6, self._channels)))
         samples[:, list(places)] = block[:, : len(places)]
-        with np.errstate(over="ignore", invalid="ignore"):  # the meter takes finite ones only
+        with np.errstate(over="ignore", invalid="ignore"):  # the meter refuses what is not finite
             samples *= self._scale
         return samples

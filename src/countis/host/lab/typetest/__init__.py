@@ -1,1 +1,1 @@
-"""The accuracy bench of a laboratory: test points as data, a stand that drives real samples, a verdict for each clause."""
+"""The accuracy bench of a laboratory: limits as data, a stand of real meters, a verdict for each clause."""

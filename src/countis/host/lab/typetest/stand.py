@@ -9,24 +9,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
+from countis.host.lab.typetest.points import How
 from countis.meter.energy.increment import FRACTION, NS_W_PER_UWH, PARTS, PARTS_OF_KIND, Ints
 from countis.meter.energy.pulse import Pulses
 from countis.meter.energy.registers import Layout, counters
 from countis.meter.meter import Meter
 from countis.modbus import pdu, words
-from countis.modbus.table import SIZE, Row
-from countis.models import E44, Model
+from countis.modbus.table import SIZE
+from countis.models import Model
+from countis.supply.network import Samples
 from countis.supply.source import Supply
 from countis.words.commands import SetCalibration
 from countis.words.quantities import KINDS, MICRO, SUM
 from countis.words.settings import Calibration
 
-_LAST_BLOCK: Final = 25984  # Σ of the energies with residual
+_LAST_BLOCK: Final = range(25984, 25984 + 66)  # Σ of the energies with residual
 _FEWEST_PULSES: Final = 2
 _SHORTEST_NS: Final = 2_000_000_000  # ten windows
-_EDGE_STEP: Final = 4.0  # µWh of the primary by which an edge may be off: what three phases hold back, and its own
+_EDGE_STEP: Final = 4.0  # primary µWh by which an edge may be off: what three phases hold back, and its own
 _EDGE_SHARE: Final = 2e-5  # of the limit, that two edges may be off together where energy is taken from them
 _REGISTER_STEP: Final = 0.1 * MICRO  # µWh
 _REGISTER_SHARE: Final = 1 / 200  # of the limit, that a step of a register may be
@@ -43,53 +43,51 @@ def new_meter(model: Model, rate: float, settings: dict[str, Any], calibration: 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment of one meter: the stand's time in ns, the meter's, its row, and the visible register of one kind."""
+    """A moment of one meter."""
 
-    stand: int
-    meter: int
+    stand_ns: int  # by the samples it was fed
+    meter_ns: int  # by its own time
     row: Ints
-    register: int
+    register: int  # the visible one of one kind
 
 
 class Device:
-    """One meter on the stand, what it has pulsed, and what it has shown."""
+    """One meter on the stand and what it has pulsed: when, and pulses of which lengths, in ns by output."""
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
         self.pulses: dict[str, list[int]] = {"pulse": [], "led": []}
         self.lengths: dict[str, set[int]] = {"pulse": set(), "led": set()}
-        self.given = 0
+        self.samples_fed = 0
 
-    def feed(self, samples: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:
+    def feed(self, samples: Samples) -> None:
         """Give it samples."""
         for event in self.meter.feed(samples):
             if isinstance(event, Pulses):
                 self.pulses[event.output] += event.on.tolist()
                 self.lengths[event.output].add(event.ns)
-        self.given += len(samples)
+        self.samples_fed += len(samples)
 
     def mark(self, kind: str) -> Mark:
         """Take note of where it stands."""
-        return Mark(round(self.given * 1e9 / self.meter.rate), self.meter.now, self.meter.state.row.copy(), self.register(kind))
+        stand_ns = round(self.samples_fed * 1e9 / self.meter.rate)
+        return Mark(stand_ns, self.meter.now, self.meter.state.row.copy(), self.register(kind))
 
     def energy(self, row: Ints, kind: str) -> float:
         """Return a counter with what it carries below its unit, in primary µWh."""
         carried = row[Layout.remainders].reshape(len(PARTS), 3)
-        parts = [PARTS.index(part) for part in PARTS_OF_KIND[kind]]
-        return float(counters(row)[KINDS.index(kind), SUM, 0]) + float(carried[parts].sum()) / FRACTION
+        places = [PARTS.index(part) for part in PARTS_OF_KIND[kind]]
+        return float(counters(row)[KINDS.index(kind), SUM, 0]) + float(carried[places].sum()) / FRACTION
 
     def register(self, kind: str) -> int:
         """Return the visible register of Σ with its residual, in steps of 0.1 Wh, as a master reads it."""
-        unit, residual = _register_rows(kind)
-        reply = self.meter.pdu(pdu.read_request(unit.address, unit.words + residual.words))
-        shown = [int.from_bytes(reply[2 + 2 * k : 4 + 2 * k], "big") for k in range(unit.words + residual.words)]
-        values = words.decode(unit, shown[: unit.words]), words.decode(residual, shown[unit.words :])
+        rows = self.meter.model.family.table.rows
+        unit, residual = [row for row in rows if row.symbol == kind and row.address in _LAST_BLOCK]
+        count = unit.words + residual.words
+        reply = self.meter.pdu(pdu.read_request(unit.address, count))
+        registers = [int.from_bytes(reply[2 + 2 * k : 4 + 2 * k], "big") for k in range(count)]
+        values = words.decode(unit, registers[: unit.words]), words.decode(residual, registers[unit.words :])
         return round(sum(float(value or 0.0) for value in values) / float(SIZE[residual.unit]))
-
-
-def _register_rows(kind: str) -> tuple[Row, Row]:
-    unit, residual = [row for row in E44.family.table.rows if row.symbol == kind and _LAST_BLOCK <= row.address < _LAST_BLOCK + 66]
-    return unit, residual
 
 
 class Stand:
@@ -108,30 +106,31 @@ class Stand:
             left -= len(block)
 
 
-def errors(device: Device, a: Mark, b: Mark, kind: str, power: float, limit_pct: float) -> list[tuple[str, float]]:
-    """Return (how, error in %) of what was counted between two marks, in every way fine enough for a limit; the best first.
+def errors(device: Device, a: Mark, b: Mark, kind: str, power: float, limit_pct: float) -> dict[How, float]:
+    """Return the errors in % of what was counted between two marks, by all ways fine enough for a limit.
 
-    power: the true one, in secondary W or var.
+    The best way is the first. power: the true one, in secondary W or var.
     """
     ratio = device.meter.ratio
-    gone = (b.stand - b.meter) - (a.stand - a.meter)  # what the meter's time has lost
+    lost = (b.stand_ns - b.meter_ns) - (a.stand_ns - a.meter_ns)  # ns that the meter has not lived through
     lasted = int(b.row[Layout.time]) - int(a.row[Layout.time])
     before, after = device.energy(a.row, kind), device.energy(b.row, kind)
-    true = abs(power) * ratio * (lasted + gone) / NS_W_PER_UWH  # primary µWh
-    out = [("counter", (after - before) / true - 1.0)]
-    for how, output, weight in (
-        ("LED", "led", 1000.0 / device.meter.model.led_per_kwh * ratio * MICRO),
-        ("pulse output", "pulse", float(device.meter.model.family.pulse_weight(*device.meter.state.ct) * MICRO)),
+    true = abs(power) * ratio * (lasted + lost) / NS_W_PER_UWH  # primary µWh
+    out = [(How.COUNTER, (after - before) / true - 1.0)]
+    for how, output, kinds, weight in (
+        (How.LED, "led", ("Ea+", "Ea-"), 1000.0 / device.meter.model.led_per_kwh * ratio * MICRO),
+        (How.PULSES, "pulse", ("Ea+",), float(device.meter.model.family.pulse_weight(*device.meter.state.ct) * MICRO)),
     ):
-        edges = [at for at in device.pulses[output] if a.row[Layout.time] <= at <= b.row[Layout.time]]
-        if not kind.startswith("Ea") or (output == "pulse" and kind != "Ea+") or len(edges) < _FEWEST_PULSES:
+        edges = [ns for ns in device.pulses[output] if a.row[Layout.time] <= ns <= b.row[Layout.time]]
+        if kind not in kinds or len(edges) < _FEWEST_PULSES:
             continue
-        energy, between = (len(edges) - 1) * weight, (edges[-1] - edges[0]) * (1.0 + gone / (b.meter - a.meter))
+        energy = (len(edges) - 1) * weight
+        between = (edges[-1] - edges[0]) * (1.0 + lost / (b.meter_ns - a.meter_ns))
         if 2.0 * _EDGE_STEP / energy <= _EDGE_SHARE * limit_pct / 100.0 and between >= _SHORTEST_NS:
             error = energy / (abs(power) * ratio * between / NS_W_PER_UWH) - 1.0
-            out.insert(0 if how == "LED" else len(out), (how, error))
+            out.insert(0 if how is How.LED else len(out), (how, error))
     if _REGISTER_STEP / true <= _REGISTER_SHARE * limit_pct / 100.0:
         # It shows whole steps, so it is held against what an exact register would show.
         exact = (before + true) // _REGISTER_STEP - before // _REGISTER_STEP
-        out.append(("register", (b.register - a.register - exact) * _REGISTER_STEP / true))
-    return [(how, error * 100.0) for how, error in out]
+        out.append((How.REGISTER, (b.register - a.register - exact) * _REGISTER_STEP / true))
+    return {how: error * 100.0 for how, error in out}
