@@ -84,7 +84,7 @@ class Wiring:
 
     @property
     def transformers(self) -> list[tuple[int, float]]:
-        """The CTs of I1 I2 I3: (phase it embraces, −1 where it is the wrong way round)."""
+        """The CTs of I1 I2 I3: (phase it embraces, factor: −1 where it is the wrong way round)."""
         return [(phase, -1.0 if k in self.reversed else 1.0) for k, phase in enumerate(self.ct)]
 
 
@@ -124,8 +124,7 @@ class State:
         out = lose_neutral(phasors, orders) if wiring.neutral_lost else phasors.copy()
         out[:, :3] = out[:, list(wiring.voltage)]
         out[:, list(wiring.missing)] = 0.0
-        out[:, 3:] = out[:, [3 + phase for phase, _ in wiring.transformers]]
-        out[:, [3 + k for k, (_, sign) in enumerate(wiring.transformers) if sign < 0.0]] *= -1.0
+        out[:, 3:] = np.stack([factor * out[:, 3 + phase] for phase, factor in wiring.transformers], axis=1)
         out *= np.exp(-1j * (2.0 * np.pi * np.outer(orders, self.front_end.lags(self.network.frequency))))
         return out
 
