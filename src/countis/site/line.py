@@ -16,6 +16,7 @@ import serial
 
 from countis.modbus import rtu, tcp
 from countis.modbus.pdu import ERROR, READ, WRITE, WRITE_MANY
+from countis.words import notation
 from countis.words.errors import BadReply, BusError, NoReply
 
 _PARITIES: Final = {"N": serial.PARITY_NONE, "E": serial.PARITY_EVEN, "O": serial.PARITY_ODD}
@@ -35,13 +36,6 @@ class Responder(Protocol):
     """A meter in this process: RTU frame in, RTU frame out."""
 
     def rtu(self, frame: bytes) -> bytes: ...
-
-
-def parse_comset(text: str) -> tuple[str, int]:
-    """Return parity and stop bits of `8N1`, `8E1`, `8O1`, `8N2`, …; BusError tells what is allowed."""
-    if len(text) == 3 and text[0] == "8" and text[1].upper() in _PARITIES and text[2] in "12":
-        return text[1].upper(), int(text[2])
-    raise BusError("--comset", f"{text!r} is not possible", "8N1, 8E1, 8O1, 8N2, 8E2, 8O2")
 
 
 def check_rtu_reply(address: int, request: bytes, reply: bytes) -> bytes:
@@ -82,7 +76,7 @@ class SerialLine:
     """A serial port, or a pty."""
 
     def __init__(self, path: str, baud: int, comset: str, timeout: float) -> None:
-        parity, stop_bits = parse_comset(comset)
+        parity, stop_bits = notation.comset(comset, "--comset")
         try:
             self._port = serial.Serial(path, baud, parity=_PARITIES[parity], stopbits=stop_bits, timeout=timeout)
         except (OSError, ValueError) as error:
@@ -196,14 +190,6 @@ class RtuTcpLine(_Socket):
         return check_rtu_reply(address, request, data + self._receive(length - len(data)))
 
 
-def parse_endpoint(text: str, where: str) -> tuple[str, int]:
-    """Return host and port of `HOST:PORT`; BusError tells what is allowed."""
-    host, _, port = text.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
-        raise BusError(where, f"{text!r} is not possible", "HOST:PORT")
-    return host.strip("[]"), int(port)
-
-
 def open_line(target: str, *, baud: int = 38400, comset: str = "8N1", timeout: float = 1.0) -> Line:
     """Open a device path, `tcp://HOST:PORT` or `rtu+tcp://HOST:PORT`; BusError where it cannot be opened."""
     scheme, separator, rest = target.partition("://")
@@ -211,5 +197,5 @@ def open_line(target: str, *, baud: int = 38400, comset: str = "8N1", timeout: f
         return SerialLine(target, baud, comset, timeout)
     if scheme not in ("tcp", "rtu+tcp"):
         raise BusError(target, "unknown kind of target", str(_TARGETS))
-    host, port = parse_endpoint(rest, target)
+    host, port = notation.endpoint(rest, target)
     return TcpLine(host, port, timeout) if scheme == "tcp" else RtuTcpLine(host, port, timeout)

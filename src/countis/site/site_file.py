@@ -14,6 +14,7 @@ from typing import Any, Final
 from countis.modbus.line.faults import Fault, read_fault
 from countis.models import MODELS, Model
 from countis.words.errors import CountisError, SettingError, SiteError
+from countis.words.notation import COMSETS, CT_RATIOS, comset, ct_ratio
 from countis.words.settings import SETTINGS, Value
 from countis.words.toml import Reader, Row, number, one_of, text, whole
 
@@ -72,26 +73,6 @@ def _flag(value: Any) -> bool:
     return value
 
 
-def _comset(value: Any) -> tuple[str, int]:
-    told = text(value).upper()
-    if len(told) != 3 or told[0] != "8" or told[1] not in "NOE" or told[2] not in "12":
-        raise ValueError
-    return told[1], int(told[2])
-
-
-def _ct(value: Any) -> tuple[int, int]:
-    primary, _, secondary = text(value).partition("/")
-    return int(SETTINGS["ct_primary"].check(int(primary))), int(SETTINGS["ct_secondary"].check(int(secondary)))
-
-
-def _baud(value: Any) -> int:
-    return int(SETTINGS["baud"].check(value))
-
-
-def _serial_number(value: Any) -> str:
-    return str(SETTINGS["serial_number"].check(value))
-
-
 def _name(value: Any) -> str:
     if re.fullmatch(r"[A-Za-z0-9][\w .\-]{0,59}", text(value), re.ASCII) is None:
         raise ValueError
@@ -108,8 +89,8 @@ _TOP: Final[Mapping[str, Row]] = {"line": ([], _list, "[[line]]")}
 _SHARE: Final = (0.0, number(0.0, 1.0), "0..1")
 _LINE: Final[Mapping[str, Row]] = {
     "target": ("pty", text, _TARGETS),
-    "baud": (38400, _baud, SETTINGS["baud"].allowed_text()),
-    "comset": (("N", 1), _comset, "8N1, 8E1, 8O1, 8N2, 8E2, 8O2"),
+    "baud": (38400, SETTINGS["baud"].check, SETTINGS["baud"].allowed_text()),
+    "comset": (("N", 1), lambda value: comset(text(value), ""), COMSETS),
     "collide": (False, _flag, "true or false"),
     "metres": (10.0, number(0.0, 10_000.0), "0..10000"),
     "terminated": (True, _flag, "true or false"),
@@ -123,11 +104,11 @@ _METER: Final[Mapping[str, Row]] = {
     "address": (None, whole(1, 247), "1..247"),
     "name": (None, _name, "up to 60 letters, digits, blanks and _ . -, none of these first"),
     "model": (MODELS["E44"], lambda value: MODELS[value], ", ".join(MODELS)),
-    "ct": ((200, 5), _ct, "PRIMARY/SECONDARY, 1..12000 / 1 or 5"),
+    "ct": ((200, 5), lambda value: ct_ratio(text(value), ""), CT_RATIOS),
     "supply": (None, text, "a supply file"),
     "seed": (None, whole(0, 2**31), "0..2147483648"),
     "tariff_control": (None, one_of("com", "dig"), "com, dig"),
-    "serial_number": (None, _serial_number, SETTINGS["serial_number"].allowed_text()),
+    "serial_number": (None, SETTINGS["serial_number"].check, SETTINGS["serial_number"].allowed_text()),
     "swapped": (False, _flag, "true or false"),
     "stale_after": (None, number(0.0, 1e6), "seconds"),
     "fault": ([], _list, "[[line.meter.fault]]"),
