@@ -49,8 +49,8 @@ def _columns(table: Table, row: Row) -> dict[str, Any]:
     block = table.block_of(row.address)
     return {
         "address": row.address, "words": row.words, "type": str(row.type), "unit": row.unit,
-        "access": str(row.access), "block": f"{block.start} {block.topic}", "symbol": row.symbol, "source": row.source,
-        "description": _describe(row),
+        "access": str(row.access), "block": f"{block.start} {block.topic}", "symbol": row.symbol,
+        "source": row.source, "description": _describe(row),
     }
 
 

@@ -16,8 +16,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     _add_meter(parser)
     _add_ports(parser)
     options.add(parser, "--supply", "what the meter is wired to; default: a small workshop with a PV roof")
-    parser.add_argument("--recording", metavar="FILE|-",
-                        help="COMTRADE .cfg, .wav, .csv, raw; - reads raw samples or a WAV from standard input")
+    files = "COMTRADE .cfg, .wav, .csv, raw; - reads raw samples or a WAV from standard input"
+    parser.add_argument("--recording", metavar="FILE|-", help=files)
     options.add_raw(parser)
     options.add(parser, "--speed", options.SPEED)
     parser.add_argument("--stale-after", type=float, metavar="S",

@@ -1,8 +1,8 @@
 """Replay: the requests of a trace sent again, to a meter real or virtual, and what it answers differently.
 
-Rule: replies must have the same structure (function, length, exception) and the same settings and identity; quantities are
-live, they may differ and are told. A gateway's word that a unit does not answer is silence. Each request is sent when its time
-has come, or at once after one that was late.
+Rule: replies must have the same structure (function, length, exception) and the same settings and identity;
+quantities are live, they may differ and are told. A gateway's word that a unit does not answer is silence.
+Each request is sent when its time has come, or at once after one that was late.
 """
 
 from __future__ import annotations
