@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 
-
 class Functions(Flag):
     """What a block allows. WRITE: with functions 6 and 16; WRITE_MANY: with 16 alone."""
 

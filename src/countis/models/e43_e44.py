@@ -17,8 +17,8 @@ E43_E44: Final = Family(
     identity={
         "id.signature": "SOCO", "id.family": 100, "id.table_version": 101, "id.serial_reserve": 0,
         "id.hardware": 0, "id.customised": 0, "id.product_build": 0, "id.custom_minor": 0,
-        "id.product_part": "", "id.custom_part": "", "id.base_part": "", "id.vendor": "SOCOMEC", "id.product": "COUNTIS E43/E44",
-        "id.production": 0, "id.board": 1,
+        "id.product_part": "", "id.custom_part": "", "id.base_part": "", "id.vendor": "SOCOMEC",
+        "id.product": "COUNTIS E43/E44", "id.production": 0, "id.board": 1,
         "id.network": 5, "id.roll_over": ROLL_OVER // (10 * MICRO) - 1,
     },
     pulse_weights=((1, 1), (5, 5), (25, 25), (125, 125), (625, 1000), (3125, 10000)),

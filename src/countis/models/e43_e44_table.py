@@ -181,7 +181,8 @@ def _measurements() -> Iterator[Row]:
     wide = [*voltages, "I1", "I2", "I3", "IN", "P", "Q", "S", "PF", *_BY_PHASE, *means]
     yield from _placed(50512, [Gap(2), *(_live(s, 32) for s in wide)])
     powers = ("P", "Q", "S", "PF", *_BY_PHASE, *means)
-    narrow: list[Row | Gap] = [*(_live(s, 16, True) for s in voltages), Gap(4), *(_live(s, 16, True) for s in powers)]
+    narrow: list[Row | Gap] = [_live(s, 16, True) for s in voltages]
+    narrow += [Gap(4), *(_live(s, 16, True) for s in powers)]
     mega = [_row(Type.U16, k, f"1 M{_unit(k)}", _U16, source="assumed") for k in ("Ea+", "Er+", "Ea-", "Er-")]
     # 51315 is reserved by the table; the manual promises the phase sequence (decision 23).
     sequence = _row(Type.RESERVED, "sequence", words=1, codes=((123, 0), (132, 1)), source="assumed",

@@ -19,13 +19,12 @@ from countis.modbus.pdu import ERROR, READ, WRITE, WRITE_MANY
 from countis.words import notation
 from countis.words.errors import BadReply, BusError, NoReply
 
-_PARITIES: Final = {"N": serial.PARITY_NONE, "E": serial.PARITY_EVEN, "O": serial.PARITY_ODD}
 _WRITE_REPLY: Final = 8
 _TARGETS: Final = "a device path, tcp://HOST:PORT, rtu+tcp://HOST:PORT"
 
 
 class Line(Protocol):
-    """What Bus needs of a way to slaves."""
+    """A way to slaves."""
 
     def exchange(self, address: int, request: bytes) -> bytes: ...
 
@@ -39,7 +38,7 @@ class Responder(Protocol):
 
 
 def check_rtu_reply(address: int, request: bytes, reply: bytes) -> bytes:
-    """Return the PDU of a reply frame; BadReply where CRC, address or function are not those asked for."""
+    """Return the PDU of a reply frame; BadReply where CRC, address or function do not match the request."""
     if not rtu.is_whole(reply):
         raise BadReply(f"address {address}", f"wrong CRC in {reply.hex(' ')}")
     if reply[0] != address or reply[1] & 0x7F != request[0]:
@@ -48,7 +47,7 @@ def check_rtu_reply(address: int, request: bytes, reply: bytes) -> bytes:
 
 
 def _reply_length(head: bytes) -> int | None:
-    """Return the length of an RTU reply from its first three bytes, None while they are not there."""
+    """Return the length of an RTU reply from its first three bytes, None for fewer."""
     if len(head) < 3:
         return None
     if head[1] & ERROR:
@@ -57,7 +56,7 @@ def _reply_length(head: bytes) -> int | None:
 
 
 class Loopback:
-    """Joins the real master and the real slave by real bytes, without a socket."""
+    """A meter in this process, reached by real frames without a socket."""
 
     def __init__(self, meter: Responder) -> None:
         self._meter = meter
@@ -77,11 +76,13 @@ class SerialLine:
 
     def __init__(self, path: str, baud: int, comset: str, timeout: float) -> None:
         parity, stop_bits = notation.comset(comset, "--comset")
-        try:
-            self._port = serial.Serial(path, baud, parity=_PARITIES[parity], stopbits=stop_bits, timeout=timeout)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error).split(":")[0]
-            raise BusError(path, f"cannot be opened: {reason}", str(_TARGETS)) from None
+        try:  # pyserial has the letters of a comset as constants
+            self._port = serial.Serial(path, baud, parity=parity, stopbits=stop_bits, timeout=timeout)
+        except OSError as error:  # without a reason from pyserial where the file is no port
+            reason = error.strerror or "Could not configure port"
+            raise BusError(path, f"cannot be opened: {reason}", _TARGETS) from None
+        except ValueError as error:
+            raise BusError(path, f"cannot be opened: {error}", _TARGETS) from None
         self._silence = rtu.silence_ns(baud, 9 + stop_bits + (parity != "N")) / 1e9
 
     def exchange(self, address: int, request: bytes) -> bytes:
@@ -125,7 +126,7 @@ class _Socket:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def exchange(self, address: int, request: bytes) -> bytes:
-        if self._spoilt or select.select([self._socket], [], [], 0)[0]:  # bytes that wait now answer nothing we asked
+        if self._spoilt or select.select([self._socket], [], [], 0)[0]:  # late bytes
             self.close()
             self._connect()
         self._spoilt = True
@@ -196,6 +197,6 @@ def open_line(target: str, *, baud: int = 38400, comset: str = "8N1", timeout: f
     if not separator:
         return SerialLine(target, baud, comset, timeout)
     if scheme not in ("tcp", "rtu+tcp"):
-        raise BusError(target, "unknown kind of target", str(_TARGETS))
+        raise BusError(target, "unknown kind of target", _TARGETS)
     host, port = notation.endpoint(rest, target)
     return TcpLine(host, port, timeout) if scheme == "tcp" else RtuTcpLine(host, port, timeout)
