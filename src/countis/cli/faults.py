@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Final
+from typing import Any
 
 from countis.cli import options
-from countis.modbus.line.faults import AMOUNTS, FaultKind
-
-_AMOUNTS: Final = tuple(dict.fromkeys(name for name, *_ in AMOUNTS.values()))
+from countis.modbus.line.faults import AMOUNT_NAMES, AMOUNTS, FaultKind
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at", type=float, metavar="S", help="seconds from now")
     parser.add_argument("--for", type=float, metavar="S", help="seconds that it lasts; default: for good")
     parser.add_argument("--share", type=float, metavar="X", help="of the replies, 0..1; default 1")
-    for name in _AMOUNTS:
+    for name in AMOUNT_NAMES:
         kinds = ", ".join(kind.value for kind, row in AMOUNTS.items() if row[0] == name)
         parser.add_argument(f"--{name}", type=float, metavar="N", help=f"of {kinds}")
     parser.add_argument("--clear", action="store_true", help="end all faults")
@@ -36,7 +34,7 @@ def call(args: argparse.Namespace) -> int:
     where = page.url + path
     rows: list[dict[str, Any]] = [] if args.clear else page.ask("GET", path, where)
     if args.kind is not None:
-        numbers = {name: getattr(args, name) for name in ("at", "for", "share", *_AMOUNTS)}
+        numbers = {name: getattr(args, name) for name in ("at", "for", "share", *AMOUNT_NAMES)}
         rows.append({"kind": args.kind} | {name: x for name, x in numbers.items() if x is not None})
     if args.kind is not None or args.clear:
         rows = page.ask("PUT", path, where, rows)

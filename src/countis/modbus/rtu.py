@@ -94,23 +94,15 @@ class SlaveFramer:
     def _look(self) -> bytes | None:
         """Return the frame that the newest byte completed, if any; skip what cannot become one."""
         buffer = self._buffer
-        if self.timed and not self._ours(buffer):
-            self._skip()
+        foreign = self.timed and not self._ours(buffer)
+        length = None if foreign else request_length(buffer)
+        if length is None and self.timed and not foreign and len(buffer) <= MAX_FRAME:
             return None
-        length = request_length(buffer)
-        if length is None:
-            if not self.timed or len(buffer) > MAX_FRAME:
-                self._skip()
-            return None
-        if length == 0 or len(buffer) < length:
+        if length is not None and (length == 0 or len(buffer) < length):
             return None
         data = bytes(buffer)
         buffer.clear()
-        if not is_whole(data) or length > MAX_FRAME:
-            self._skip()
-            return None
-        return data
-
-    def _skip(self) -> None:
-        self._buffer.clear()
+        if length is not None and length <= MAX_FRAME and is_whole(data):
+            return data
         self._skipping = True
+        return None

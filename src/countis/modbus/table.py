@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum, Flag, auto
+from enum import Enum, Flag, StrEnum, auto
 from fractions import Fraction
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -76,15 +76,12 @@ class Type(Enum):
         return self in (Type.S16, Type.S32)
 
 
-class Access(Enum):
+class Access(StrEnum):
     """What may be done with a row, as the vendor's table says."""
 
     R = "R"
     W = "W"
     RW = "RW"
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def reads(self) -> bool:

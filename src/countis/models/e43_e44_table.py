@@ -6,7 +6,8 @@ leaves open carries the source "assumed".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator
 from typing import Final
 
 from countis.modbus.table import Access, Block, BlockKind, Functions, Gap, Lock, Row, Table, Type, placed
@@ -77,8 +78,7 @@ def _row(type_: Type, symbol: str, unit: str = "-", modulus: int = 0, *, words: 
                source=source, description=text)
 
 
-def _placed(address: int, rows: Sequence[Row | Gap]) -> Iterator[Row]:
-    return placed(address, rows, SOURCE)
+_placed: Final = functools.partial(placed, source=SOURCE)
 
 
 def _k_and_residual(symbol: str) -> list[Row]:

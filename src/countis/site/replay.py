@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -84,8 +84,14 @@ class Reply(NamedTuple):
         return explain.reply(_TABLE, request, self.data).text if self.data else self.outcome.value
 
 
-def _reply(data: bytes) -> Reply:
-    """Return a PDU as a reply; exception 11 of a gateway is silence."""
+def _reply(ask: Callable[[], bytes]) -> Reply:
+    """Return what a call gave: its PDU, or how it failed; exception 11 of a gateway is silence."""
+    try:
+        data = ask()
+    except NoReply:
+        return Reply(Outcome.SILENCE)
+    except BadReply as error:
+        return Reply(Outcome.BAD, wrong=str(error))
     absent = data[0] & pdu.ERROR and data[1:] == bytes((pdu.Code.GATEWAY_TARGET,))
     return Reply(Outcome.SILENCE if absent else Outcome.REPLY, data)
 
@@ -114,27 +120,17 @@ def replay(recorded: Sequence[RecordedExchange], line: Line, address: int | None
         time.sleep(max(0.0, due - time.monotonic()))
         unit, request = exchange.request[0], exchange.request[1:-2]
         unit = unit if address is None or unit == rtu.BROADCAST else address
-        yield Compared(exchange, unit, *compare(request, _recorded(exchange), _reply_of(line, unit, request)))
+        now = _reply(functools.partial(line.exchange, unit, request))
+        yield Compared(exchange, unit, *compare(request, _recorded(exchange), now))
 
 
 def _recorded(exchange: RecordedExchange) -> Reply:
-    if not exchange.reply:
+    _, request, reply = exchange
+    if not reply:
         return Reply(Outcome.SILENCE)
-    if len(exchange.reply) < 4:
-        return Reply(Outcome.BAD, wrong=f"{len(exchange.reply)} bytes")
-    try:
-        return _reply(check_rtu_reply(exchange.request[0], exchange.request[1:-2], exchange.reply))
-    except BadReply as error:
-        return Reply(Outcome.BAD, wrong=str(error))
-
-
-def _reply_of(line: Line, unit: int, request: bytes) -> Reply:
-    try:
-        return _reply(line.exchange(unit, request))
-    except NoReply:
-        return Reply(Outcome.SILENCE)
-    except BadReply as error:
-        return Reply(Outcome.BAD, wrong=str(error))
+    if len(reply) < 4:
+        return Reply(Outcome.BAD, wrong=f"{len(reply)} bytes")
+    return _reply(functools.partial(check_rtu_reply, request[0], request[1:-2], reply))
 
 
 def compare(request: bytes, then: Reply, now: Reply) -> tuple[Verdict, tuple[Difference, ...]]:

@@ -48,8 +48,8 @@ AMOUNTS: Final[dict[FaultKind, tuple[str, float, float, float]]] = {
     FaultKind.STALE: ("after", 5.0, 0.0, 1e6),
     FaultKind.DRIFT: ("ppm", 100.0, -100_000.0, 100_000.0),
 }
-_AMOUNT_NAMES: Final = tuple(dict.fromkeys(name for name, *_ in AMOUNTS.values()))
-_KEYS: Final = ("kind", "at", "for", "share", *_AMOUNT_NAMES)
+AMOUNT_NAMES: Final = tuple(dict.fromkeys(name for name, *_ in AMOUNTS.values()))
+_KEYS: Final = ("kind", "at", "for", "share", *AMOUNT_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def read_fault(row: Mapping[str, Any], now: int = 0) -> Fault:
         allowed = ", ".join(kind.value for kind in FaultKind)
         raise SettingError("fault.kind", f"{reprlib.repr(row.get('kind'))} is not possible", allowed)
     name, default, low, high = AMOUNTS.get(kind, ("", 0.0, 0.0, 0.0))
-    for key in _AMOUNT_NAMES:
+    for key in AMOUNT_NAMES:
         if key in row and key != name:
             raise SettingError(f"fault.{key}", f"not of {kind.value}", name or "no amount")
     at, length = _number(row, "at", 0.0, 0.0, 1e9), _number(row, "for", 1e9, 0.0, 1e9)
