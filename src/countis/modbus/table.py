@@ -1,7 +1,7 @@
-"""A vendor's communication table: what blocks and registers are, and where each word of them stands.
+"""A vendor's communication table: its blocks and registers, and the place of each word.
 
-Rule: values only, no callables in rows. A table belongs to a family of meters (models/); whatever reads or
-writes registers is given one: the slave, the master's planner, `countis map`, the monitor.
+Rule: values only, no callables in rows. A table belongs to a family of meters (models/); slave, planner,
+`countis map` and monitor take it as an argument.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Type(Enum):
 
 
 class Access(StrEnum):
-    """What may be done with a row, as the vendor's table says."""
+    """Whether a row may be read or written, as in the vendor's table."""
 
     R = "R"
     W = "W"

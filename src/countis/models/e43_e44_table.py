@@ -78,6 +78,10 @@ def _row(type_: Type, symbol: str, unit: str = "-", modulus: int = 0, *, words: 
                source=source, description=text)
 
 
+def _command(type_: Type, name: str, text: str) -> Row:
+    return _row(type_, f"cmd.{name}", access=Access.W, text=text)
+
+
 _placed: Final = functools.partial(placed, source=SOURCE)
 
 
@@ -111,7 +115,7 @@ def _gaps() -> Iterator[Row]:
         yield from _placed(address, [Gap(1, Access.W)])
 
 
-def _partials_and_periods() -> Iterator[Row]:
+def _partials_and_rolls() -> Iterator[Row]:
     by_tariff = [s for s in PARTIALS if s.count(".") == 2]
     imported = [row for s in by_tariff[:4] for row in _k_and_residual(s)]
     exported = [row for s in by_tariff[4:] for row in _k_and_residual(s)]
@@ -127,16 +131,12 @@ def _partials_and_periods() -> Iterator[Row]:
         _row(Type.U32, "id.roll_over", "10 Wh", text="the highest value of the 10-unit registers"),
         *(_row(Type.U8, f"roll.{s}", "-", _U8) for s in rolls),
     ])
-    for address, prefix, modulus in ((36896, "1 k", _U32), (36928, "10 ", _TEN)):
-        indexes = [f"{period}.{kind}" for p in PERIODS for period in (f"{p}-1", p) for kind in ("Ea+", "Ea-")]
-        yield from _placed(address, [_row(Type.U32, s, f"{prefix}Wh", modulus) for s in indexes])
 
 
 def _commands_and_flags() -> Iterator[Row]:
-    tariff = "tariff to set, 1..4; taken as a broadcast too"
+    yield from _placed(40481, [_command(Type.U8, "tariff", "tariff to set, 1..4; taken as a broadcast too")])
     reset = "01 maximum of P (none here), 20 all partials"
-    yield from _placed(40481, [_row(Type.U8, "cmd.tariff", access=Access.W, text=tariff)])
-    yield from _placed(40512, [_row(Type.U8_HEX, "cmd.reset", access=Access.W, text=reset)])
+    yield from _placed(40512, [_command(Type.U8_HEX, "reset", reset)])
     yield from _placed(40544, [_row(Type.U8, "id.production", text="production mode flag"),
                                _row(Type.U8, "id.mid", text="1 on a MID product")])
     yield from _placed(40576, [_row(Type.U32, f"I{p}", "0.001 A", secondary=True) for p in (1, 2, 3)])
@@ -153,10 +153,9 @@ def _identity() -> Iterator[Row]:
     yield from _placed(50000, [
         text(4, "signature", Type.STRING_16), number("family"),
         _row(Type.U16, "product_id", source="assumed"), number("table_version"), number("software"),
-        number("serial_week", Type.U16_HEX),
-        number("serial_site", Type.U16_HEX), number("serial_run"), number("serial_reserve", Type.U32),
-        number("hardware", Type.U64_HEX), number("customised", Type.U8), number("product_major"),
-        number("product_minor"), number("product_revision"), number("product_build"),
+        number("serial_week", Type.U16_HEX), number("serial_site", Type.U16_HEX), number("serial_run"),
+        number("serial_reserve", Type.U32), number("hardware", Type.U64_HEX), number("customised", Type.U8),
+        number("product_major"), number("product_minor"), number("product_revision"), number("product_build"),
         number("build_date", Type.DATETIME_3, "assumed"), number("base_major"), number("base_minor"),
         number("base_revision"), number("board_major"), number("custom_minor"), text(4, "product_part"),
         text(4, "custom_part"), text(4, "base_part"), text(8, "vendor"), text(8, "product"),
@@ -164,7 +163,6 @@ def _identity() -> Iterator[Row]:
     ])
 
 
-_BY_PHASE: Final = ("P1", "P2", "P3", "Q1", "Q2", "Q3", "S1", "S2", "S3", "PF1", "PF2", "PF3")
 _LIVE_UNIT: Final = {"U": "0.01 V", "V": "0.01 V", "f": "0.01 Hz", "I": "0.001 A", "P": "10 W", "Q": "10 var",
                      "S": "10 VA", "PF": "0.001"}
 _WIDTHS: Final = {(16, False): Type.U16, (16, True): Type.S16, (32, False): Type.U32, (32, True): Type.S32}
@@ -177,10 +175,10 @@ def _live(symbol: str, bits: int, secondary: bool = False) -> Row:
 
 def _measurements() -> Iterator[Row]:
     voltages = ("U12", "U23", "U31", "V1", "V2", "V3", "f")
-    means = ("I", "U", "V")
-    wide = [*voltages, "I1", "I2", "I3", "IN", "P", "Q", "S", "PF", *_BY_PHASE, *means]
+    names = ("P", "Q", "S", "PF")
+    powers = (*names, *(f"{name}{p}" for name in names for p in (1, 2, 3)), "I", "U", "V")
+    wide = (*voltages, "I1", "I2", "I3", "IN", *powers)
     yield from _placed(50512, [Gap(2), *(_live(s, 32) for s in wide)])
-    powers = ("P", "Q", "S", "PF", *_BY_PHASE, *means)
     narrow: list[Row | Gap] = [_live(s, 16, True) for s in voltages]
     narrow += [Gap(4), *(_live(s, 16, True) for s in powers)]
     mega = [_row(Type.U16, k, f"1 M{_unit(k)}", _U16, source="assumed") for k in ("Ea+", "Er+", "Ea-", "Er-")]
@@ -191,16 +189,19 @@ def _measurements() -> Iterator[Row]:
 
 
 def _energies() -> Iterator[Row]:
-    coarse, fine = (50768, "1 k", _U32, Type.DATETIME), (50944, "10 ", _TEN, Type.U32)
-    for base, prefix, modulus, stamp in (coarse, fine):
-        totals = [_row(Type.U32, k, f"{prefix}{_unit(k)}", modulus) for k in _COARSE]
-        partials = [_row(Type.U32, f"par.{k}", f"{prefix}{_unit(k)}", modulus) for k in _COARSE]
-        end = "end of the last demand period, s since 2000-01-01"
-        demand = [_row(stamp, "demand.time", gaps=True, text=end),
-                  _row(Type.U16, "demand.P", "1 W", gaps=True, secondary=True)]
-        yield from _placed(base, [Gap(2), *totals, *partials, Gap(36), *demand, Gap(4)])
-    for base, prefix, modulus in ((50848, "1 k", _U32), (51200, "10 ", _TEN)):
-        yield from _placed(base, [
+    indexes = [f"{period}.{kind}" for p in PERIODS for period in (f"{p}-1", p) for kind in ("Ea+", "Ea-")]
+    end = "end of the last demand period, s since 2000-01-01"
+    coarse = ((36896, 50768, 50848), "1 k", _U32, Type.DATETIME)
+    fine = ((36928, 50944, 51200), "10 ", _TEN, Type.U32)
+    for (periods, totals, tariffs), prefix, modulus, stamp in (coarse, fine):
+        yield from _placed(periods, [_row(Type.U32, s, f"{prefix}Wh", modulus) for s in indexes])
+        counters = [*_COARSE, *(f"par.{kind}" for kind in _COARSE)]
+        yield from _placed(totals, [
+            Gap(2), *(_row(Type.U32, s, f"{prefix}{_unit(s)}", modulus) for s in counters), Gap(36),
+            _row(stamp, "demand.time", gaps=True, text=end),
+            _row(Type.U16, "demand.P", "1 W", gaps=True, secondary=True), Gap(4),
+        ])
+        yield from _placed(tariffs, [
             _row(Type.U8, "id.tariffs", text="number of tariffs"),
             _row(Type.U8, "tariff", text="tariff in progress, 1..4"),
             *_tariffs("Ea+", "Σ", prefix, modulus), Gap(8), *_tariffs("Er+", "Σ", prefix, modulus), Gap(8),
@@ -221,18 +222,15 @@ def _settings() -> Iterator[Row]:
                                for part in clock])
     yield from _placed(57888, [
         Gap(2, Access.W),
-        _row(Type.U16_HEX, "cmd.reset_partials", access=Access.W,
-             text="bits: 01 Ea+, 02 Er+, 04 Eap, 08 Ea-, 10 Er-, 1F all"),
+        _command(Type.U16_HEX, "reset_partials", "bits: 01 Ea+, 02 Er+, 04 Eap, 08 Ea-, 10 Er-, 1F all"),
         Gap(1, Access.W),
-        _row(Type.U16_HEX, "cmd.reset_tariffs", access=Access.W,
-             text="bits: 1 T1, 2 T2, 4 T3, 8 T4, FFFF all"),
+        _command(Type.U16_HEX, "reset_tariffs", "bits: 1 T1, 2 T2, 4 T3, 8 T4, FFFF all"),
     ])
     yield from _placed(58368, [_row(Type.U8, "address", access=Access.RW, text="slave address, 1..247")])
 
 
 def _load_curve() -> Iterator[Row]:
-    fetch = "0001 rewind, FFFE fetch the next records"
-    yield from _placed(61440, [_row(Type.U16_HEX, "cmd.curve", access=Access.W, text=fetch)])
+    yield from _placed(61440, [_command(Type.U16_HEX, "curve", "0001 rewind, FFFE fetch the next records")])
     yield from _placed(61456, [
         _row(Type.U8, "curve.count", gaps=True, text="records in the answer, 29 at most"),
         _row(Type.U8, "curve.words", "1 W", gaps=True, text="words per record, 4"),
@@ -249,7 +247,7 @@ def _load_curve() -> Iterator[Row]:
 
 _ROWS: Final = (
     *(row for base, scope in zip(_SCOPE_BASES, SCOPES, strict=True) for row in _scope_blocks(base, scope)),
-    *_gaps(), *_partials_and_periods(), *_commands_and_flags(), *_identity(), *_measurements(),
+    *_gaps(), *_partials_and_rolls(), *_commands_and_flags(), *_identity(), *_measurements(),
     *_energies(), *_settings(), *_load_curve(),
 )
 

@@ -85,7 +85,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Firmware:
-    """What the device says it runs (manual §10.8, decision 28); the host hands in what is installed.
+    """The firmware that the device displays (manual §10.8, decision 28); the host passes the installed one.
 
     cs1, cs2: checksums of the metrological files and of all others. malfunction: cs1 is not the one that was
     recorded.

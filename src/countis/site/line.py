@@ -1,7 +1,7 @@
 """Ways to a slave: serial port, TCP, RTU over TCP, or a meter in this process.
 
-Rule: a line carries one request PDU to one address and brings back the reply PDU, or raises NoReply or
-BadReply. It knows nothing of registers.
+Rule: a line carries one request PDU to one address and returns the reply PDU, or raises NoReply or BadReply.
+It knows nothing of registers.
 """
 
 from __future__ import annotations
@@ -105,10 +105,10 @@ class SerialLine:
 
 
 class _Socket:
-    """A TCP connection with a time-out for the whole of each reply.
+    """A TCP connection with one time-out for each whole reply.
 
-    After a reply that did not come, or was not one, the next exchange begins on a new connection: what is
-    late must not be taken for an answer to something else.
+    After a missing or bad reply the next exchange uses a new connection: a late reply must not be taken for that
+    of another request.
     """
 
     def __init__(self, host: str, port: int, timeout: float) -> None:

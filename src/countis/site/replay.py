@@ -1,8 +1,7 @@
-"""Replay: the requests of a trace sent again, to a meter real or virtual, and what it answers differently.
+"""Replay: the requests of a trace sent again, to a real or virtual meter, and the differences of its replies.
 
-Rule: replies must have the same structure (function, length, exception) and the same settings and identity;
-quantities are live, they may differ and are told. A gateway's word that a unit does not answer is silence.
-Each request is sent when its time has come, or at once after one that was late.
+Rule: structure (function, length, exception), settings and identity must be the same; quantities may differ,
+which is reported. Exception 11 of a gateway is silence. Each request is sent at its time, or at once when late.
 """
 
 from __future__ import annotations

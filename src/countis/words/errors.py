@@ -53,7 +53,7 @@ class CountisError(Exception):
 
 
 class SettingError(CountisError, ValueError):
-    """A setting was given a value that it does not take."""
+    """A setting does not take a value."""
 
 
 class UnknownSymbol(CountisError, KeyError):

@@ -111,8 +111,8 @@ def _counter(kind: str, scope: str, tariff: str) -> Quantity:
     name, unit, group = _ENERGY[kind]
     name += (f" of {scope}" if scope != "Σ" else "") + (f" in tariff {tariff[1]}" if tariff else "")
     group += 20 * (SCOPES.index(scope) + 1) % 80  # 20, 40, 60 more for L1, L2, L3
-    obis = f"{group}.8.{tariff[1:] or '0'}"
-    return Quantity(counter_symbol(kind, scope, tariff), name, unit, kind, QuantityKind.COUNTER, MICRO, obis)
+    symbol, obis = counter_symbol(kind, scope, tariff), f"{group}.8.{tariff[1:] or '0'}"
+    return Quantity(symbol, name, unit, kind, QuantityKind.COUNTER, MICRO, obis=obis)
 
 
 _ACTIVE: Final = ("Ea+", "Ea-")
@@ -145,7 +145,7 @@ COUNTED: Final[tuple[Quantity, ...]] = (
     *(_period(f"{period}{ago}.{kind}", period, which, kind)
       for period in PERIODS for ago, which in _WHICH for kind in _ACTIVE),
     Quantity("demand.P", "mean imported active power of the last demand period", "W", "P",
-             QuantityKind.DEMAND, 1000, "1.5"),
+             QuantityKind.DEMAND, 1000, obis="1.5"),
     Quantity("demand.time", "end of the last demand period, seconds since 2000-01-01", "s", "time",
              QuantityKind.DEMAND),
     Quantity("tariff", "tariff in force", "1", "T", QuantityKind.STATE),

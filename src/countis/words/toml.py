@@ -98,24 +98,18 @@ def short(value: Any) -> str:
 
 def number(low: float, high: float) -> Callable[[Any], float]:
     """Return a reader of numbers within a range; NaN is in none."""
-
-    def read(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise ValueError
-        return float(value)
-
-    return read
+    return lambda value: float(_within(value, int | float, low, high))
 
 
 def whole(low: int, high: int) -> Callable[[Any], int]:
     """Return a reader of whole numbers within a range."""
+    return lambda value: int(_within(value, int, low, high))
 
-    def read(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError
-        return value
 
-    return read
+def _within(value: Any, kinds: Any, low: float, high: float) -> Any:
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        raise ValueError
+    return value
 
 
 def one_of(*allowed: str) -> Callable[[Any], str]:

@@ -136,7 +136,7 @@ def _interface(body: bytes, order: str) -> _Interface:
 
 
 def _frame(body: bytes, order: str, interfaces: list[_Interface]) -> LineFrame:
-    """Read one packet; TraceError says what it lacks."""
+    """Return the frame of a packet; TraceError where it is not one of ours, or not whole."""
     number, high, low, size, length = struct.unpack_from(f"{order}IIIII", body)
     link, port, per_second = interfaces[number] if number < len(interfaces) else _Interface(0, None, 1)
     if link != UPPER_PDU or port is None:
