@@ -104,11 +104,15 @@ class SerialLine:
         self._port.close()
 
 
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
 class _Socket:
     """A TCP connection with one time-out for each whole reply.
 
-    After a missing or bad reply the next exchange uses a new connection: a late reply must not be taken for that
-    of another request.
+    After a missing or bad reply the next exchange uses a new connection, so that a late reply is not taken
+    for that of another request.
     """
 
     def __init__(self, host: str, port: int, timeout: float) -> None:
@@ -121,8 +125,7 @@ class _Socket:
         try:
             self._socket = socket.create_connection(self._at, self._timeout)
         except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise BusError(self.name, f"cannot connect: {reason}", "a listening port") from None
+            raise BusError(self.name, f"cannot connect: {_reason(error)}", "a listening port") from None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def exchange(self, address: int, request: bytes) -> bytes:
@@ -142,7 +145,7 @@ class _Socket:
         try:
             self._socket.sendall(data)
         except OSError as error:
-            raise BusError(self.name, str(error.strerror or error)) from None
+            raise BusError(self.name, _reason(error)) from None
 
     def _receive(self, count: int) -> bytes:
         data = bytearray()
@@ -153,7 +156,7 @@ class _Socket:
             except TimeoutError:
                 raise NoReply(self.name, "no reply") from None
             except OSError as error:
-                raise BusError(self.name, str(error.strerror or error)) from None
+                raise BusError(self.name, _reason(error)) from None
             if not part:
                 raise NoReply(self.name, "connection closed")
             data += part

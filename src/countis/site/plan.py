@@ -1,7 +1,7 @@
 """Which registers to read for which symbols, in the fewest requests.
 
-Rule: worked out from a table alone. Of several registers of one quantity the finest is taken: k-units with
-their residual, then 10-units, then k-units.
+Rule: derived from a table alone. Of several registers of one quantity the finest is read: k-units with their
+residual, then 10-units, then k-units.
 """
 
 from __future__ import annotations

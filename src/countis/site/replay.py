@@ -1,7 +1,7 @@
 """Replay: the requests of a trace sent again, to a real or virtual meter, and the differences of its replies.
 
 Rule: structure (function, length, exception), settings and identity must be the same; quantities may differ,
-which is reported. Exception 11 of a gateway is silence. Each request is sent at its time, or at once when late.
+which is reported. Exception 11 of a gateway is silence. Requests are sent at their time, at once if late.
 """
 
 from __future__ import annotations
