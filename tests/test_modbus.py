@@ -10,9 +10,9 @@ from tables import BLOCKS, ROWS, TABLE
 from countis import E44, Meter
 from countis.modbus import pdu, rtu, tcp, words
 from countis.modbus.table import Functions, Row
-from countis.site.line import parse_comset, parse_endpoint
 from countis.site.plan import plan_of
-from countis.words.errors import BusError, UnknownSymbol
+from countis.words.errors import SettingError, UnknownSymbol
+from countis.words.notation import comset, endpoint
 
 PLAN = plan_of(TABLE)
 
@@ -145,16 +145,16 @@ def test_decoding_by_hand(symbol: str, type_: str, raw: list[int], value: float 
 
 @pytest.mark.parametrize("text", ["7E1", "8X1", "8N3", "", "8N"])
 def test_bad_comsets(text: str) -> None:
-    with pytest.raises(BusError, match="allowed: 8N1"):
-        parse_comset(text)
-    assert parse_comset("8e2") == ("E", 2)
+    with pytest.raises(SettingError, match="allowed: 8N1"):
+        comset(text, "--comset")
+    assert comset("8e2", "--comset") == ("E", 2)
 
 
 @pytest.mark.parametrize("text", ["localhost", ":502", "host:port", "host:70000", "host:-1"])
 def test_bad_endpoints(text: str) -> None:
-    with pytest.raises(BusError, match="allowed: HOST:PORT"):
-        parse_endpoint(text, "--tcp")
-    assert parse_endpoint("[::1]:502", "--tcp") == ("::1", 502)
+    with pytest.raises(SettingError, match="allowed: HOST:PORT"):
+        endpoint(text, "--tcp")
+    assert endpoint("[::1]:502", "--tcp") == ("::1", 502)
 
 
 def test_blocks_do_not_overlap() -> None:

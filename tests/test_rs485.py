@@ -26,13 +26,13 @@ MINIMUM = {
 def exchange(line: LineModel, count: int) -> int:
     """Let a master read and a slave answer as soon as each may; return when the next request may begin, in ns."""
     request = rtu.frame(5, pdu.read_request(50514, count))
-    heard = line.hear(1, -1, line.talk(0, request, 0))
+    heard = line.received(1, -1, line.send(0, request, 0))
     framer = rtu.SlaveFramer({5})
     frames = framer.receive(bytes(byte.value for byte in heard))
     assert frames == [request]
     reply = rtu.frame(5, bytes((3, 2 * count)) + bytes(2 * count))
-    over = line.talk(1, reply, heard[-1].at + line.silence_ns)
-    answered = line.hear(0, heard[-1].at, over)
+    over = line.send(1, reply, heard[-1].at + line.silence_ns)
+    answered = line.received(0, heard[-1].at, over)
     assert bytes(byte.value for byte in answered) == reply
     return answered[-1].at + line.silence_ns
 
@@ -56,9 +56,9 @@ def test_a_round_over_many_meters_takes_what_the_table_says(meters: int, bits: i
 
 def test_chunks_of_time_do_not_matter() -> None:
     line = LineModel(9600, troubles=(Disturbance(noise=0.1, lost=0.1, doubled=0.1),), parity=True)
-    over = line.talk(0, TEXT, 0)
-    whole = line.hear(1, -1, over)
-    pieces = [byte for start in range(-1, over, 7 * MS + 13) for byte in line.hear(1, start, min(over, start + 7 * MS + 13))]
+    over = line.send(0, TEXT, 0)
+    whole = line.received(1, -1, over)
+    pieces = [byte for start in range(-1, over, 7 * MS + 13) for byte in line.received(1, start, min(over, start + 7 * MS + 13))]
     assert pieces == whole
     assert len(whole) not in (0, 256)
 
@@ -66,7 +66,7 @@ def test_chunks_of_time_do_not_matter() -> None:
 def test_the_same_seed_spoils_the_same_and_another_does_not() -> None:
     def heard(seed: int) -> list[object]:
         line = LineModel(9600, troubles=(Disturbance(noise=0.2),), seed=seed)
-        return [byte.value for byte in line.hear(1, -1, line.talk(0, TEXT, 0))]
+        return [byte.value for byte in line.received(1, -1, line.send(0, TEXT, 0))]
 
     assert heard(1) == heard(1) != heard(2)
 
@@ -77,27 +77,27 @@ def test_the_same_seed_spoils_the_same_and_another_does_not() -> None:
 ])  # fmt: skip
 def test_bytes_are_lost_and_doubled(trouble: Disturbance, low: int, high: int) -> None:
     line = LineModel(9600, troubles=(trouble,))
-    assert low <= len(line.hear(1, -1, line.talk(0, TEXT, 0))) <= high
+    assert low <= len(line.received(1, -1, line.send(0, TEXT, 0))) <= high
 
 
 def test_a_burst_of_noise_spoils_its_time_alone() -> None:
     line = LineModel(9600, troubles=(Disturbance(start=50 * MS, end=100 * MS, noise=1.0),))
-    heard = line.hear(1, -1, line.talk(0, TEXT, 0))
+    heard = line.received(1, -1, line.send(0, TEXT, 0))
     for sent, byte in zip(TEXT, heard, strict=True):
         assert (byte.value != sent) == (50 * MS <= byte.at <= 100 * MS)
 
 
 def test_parity_finds_an_odd_number_of_wrong_bits() -> None:
     line = LineModel(9600, 11, troubles=(Disturbance(noise=1.0),), parity=True)
-    for sent, byte in zip(TEXT, line.hear(1, -1, line.talk(0, TEXT, 0)), strict=True):
+    for sent, byte in zip(TEXT, line.received(1, -1, line.send(0, TEXT, 0)), strict=True):
         assert byte.spoilt == ((sent ^ byte.value).bit_count() % 2 == 1)
 
 
 def test_two_who_talk_at_once_spoil_what_overlaps() -> None:
     line = LineModel(9600)
-    line.talk(1, b"\x55" * 10, 0)
-    over = line.talk(2, b"\x33" * 10, 5 * MS)
-    heard = line.hear(0, -1, over + ALL)
+    line.send(1, b"\x55" * 10, 0)
+    over = line.send(2, b"\x33" * 10, 5 * MS)
+    heard = line.received(0, -1, over + ALL)
     assert [byte.value for byte in heard if byte.at < 5 * MS] == [0x55] * 4
     assert {byte.value for byte in heard if byte.spoilt} == {0x11}
     assert line.busy(4 * MS)
@@ -107,17 +107,17 @@ def test_two_who_talk_at_once_spoil_what_overlaps() -> None:
 def test_an_adapter_that_echoes_hears_itself_and_no_other_does() -> None:
     for echo in (True, False):
         line = LineModel(9600, cable=Cable(echo=echo))
-        over = line.talk(0, b"abc", 0)
-        assert bytes(byte.value for byte in line.hear(0, -1, over)) == (b"abc" if echo else b"")
+        over = line.send(0, b"abc", 0)
+        assert bytes(byte.value for byte in line.received(0, -1, over)) == (b"abc" if echo else b"")
 
 
 @pytest.mark.parametrize("cable", [Cable(broken=frozenset({1})), Cable(swapped=frozenset({1}))])
 def test_who_is_cut_off_or_swapped_hears_and_says_nothing(cable: Cable) -> None:
     line = LineModel(9600, cable=cable)
-    over = line.talk(0, b"abc", 0)
-    assert line.hear(1, -1, over) == []
-    assert len(line.hear(2, -1, over)) == 3
-    assert line.hear(2, over, line.talk(1, b"abc", over)) == []
+    over = line.send(0, b"abc", 0)
+    assert line.received(1, -1, over) == []
+    assert len(line.received(2, -1, over)) == 3
+    assert line.received(2, over, line.send(1, b"abc", over)) == []
 
 
 @pytest.mark.manual("8.2")
@@ -132,14 +132,14 @@ def test_the_cable_spoils_bits_by_length_speed_and_load() -> None:
     assert share(9600, units=256 * UNIT_LOAD) == 0.0
     assert share(9600, units=264 * UNIT_LOAD) > 0.0
     line = LineModel(115200, cable=Cable(metres=1200, terminated=False))
-    assert bytes(byte.value for byte in line.hear(1, -1, line.talk(0, TEXT, 0))) != TEXT
+    assert bytes(byte.value for byte in line.received(1, -1, line.send(0, TEXT, 0))) != TEXT
 
 
 def test_what_is_over_can_be_forgotten() -> None:
     line = LineModel(9600)
-    over = line.talk(0, b"abc", 0)
+    over = line.send(0, b"abc", 0)
     line.forget(over)
-    assert line.hear(1, -1, over) == []
+    assert line.received(1, -1, over) == []
 
 
 def test_a_share_that_is_none_is_told() -> None:

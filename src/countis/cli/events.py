@@ -16,7 +16,7 @@ _COLUMNS: Final = ("number", "time", "kind", "whence", "subject", "old", "new")
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `countis events`."""
-    options.add_data(parser, "folder of the memory; default: that of `countis run`")
+    options.add(parser, "--data", "folder of the memory; default: that of `countis run`")
     options.add_model(parser, "whose default folder; default E44")
     parser.add_argument("--format", choices=("text", "csv", "json"), default="text", help="default text")
 
@@ -35,8 +35,8 @@ def call(args: argparse.Namespace) -> int:
     except MemoryImageError as error:
         raise error.inside(path) from None
     if MemoryPage.HOT in contents.lost:
-        damage = "the hot page is damaged, which numbers the events"
-        raise MemoryImageError(path, damage, "a memory that is whole")
+        wrong = "the hot page is damaged, which numbers the events"
+        raise MemoryImageError(path, wrong, "a memory that is whole")
     rows = event_rows(contents.log, int(contents.row[Layout.events]))
     if args.format == "json":
         print(json.dumps(rows, indent=1))

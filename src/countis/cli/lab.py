@@ -9,9 +9,10 @@ from typing import Final
 
 from countis.cli import options
 from countis.words.errors import SettingError
+from countis.words.notation import ct_ratio
 
 _MOST_JOBS: Final = 256
-_SEEDS: Final = 2**32
+_MOST_SEED: Final = 2**32 - 1
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -27,10 +28,10 @@ def call(args: argparse.Namespace) -> int:
 
 
 def _add_record(parser: argparse.ArgumentParser) -> None:
-    options.add_supply(parser, "the supply; default: the workshop")
+    options.add(parser, "--supply", "the supply; default: the workshop")
     parser.add_argument("--seconds", type=float, required=True, metavar="N", help="how much of it")
     parser.add_argument("--out", required=True, metavar="FILE", help="by its ending: .cfg .wav .csv .f32")
-    options.add_ct(parser, "for loads given in primary W; default %(default)s", "200/5")
+    options.add(parser, "--ct", "for loads given in primary W; default %(default)s", default="200/5")
 
 
 def _record(args: argparse.Namespace) -> int:
@@ -39,10 +40,10 @@ def _record(args: argparse.Namespace) -> int:
 
     plan = supply_plan(options.path(args.supply))
     if plan.recording is not None:
-        allowed = "a supply of voltages and loads"
-        raise SettingError(f"--supply {args.supply}", "is a recording already", allowed)
-    primary, secondary = options.transformers(args.ct)
-    print(record(plan.build(int(primary) / int(secondary)), args.seconds, Path(args.out)))
+        where, allowed = f"--supply {args.supply}", "a supply of voltages and loads"
+        raise SettingError(where, "is a recording already", allowed)
+    primary, secondary = ct_ratio(args.ct, "--ct")
+    print(record(plan.build(primary / secondary), args.seconds, Path(args.out)))
     return 0
 
 
@@ -59,12 +60,11 @@ def _probe(args: argparse.Namespace) -> int:
 
 
 def _add_calibrate(parser: argparse.ArgumentParser) -> None:
-    options.add_supply(parser, "the reference, steady; its [front_end] is found", required=True)
+    options.add(parser, "--supply", "the reference, steady; its [front_end] is found", required=True)
     options.add_model(parser, "of a new memory; default E44")
-    options.add_data(parser)
-    parser.add_argument(
-        "--seconds", type=float, default=20.0, metavar="N", help="how long to measure; default 20"
-    )
+    options.add(parser, "--data", options.MEMORY)
+    parser.add_argument("--seconds", type=float, default=20.0, metavar="N",
+                        help="how long to measure; default 20")
 
 
 def _calibrate(args: argparse.Namespace) -> int:
@@ -87,13 +87,11 @@ def _typetest(args: argparse.Namespace) -> int:
     from countis.host.lab.typetest.run import main
     from countis.models import MODELS
 
-    if args.jobs is not None and not 1 <= args.jobs <= _MOST_JOBS:
-        raise SettingError("--jobs", f"{args.jobs} is not possible", f"1..{_MOST_JOBS}")
-    if not 0 <= args.seed < _SEEDS:
-        raise SettingError("--seed", f"{args.seed} is not possible", f"0..{_SEEDS - 1}")
-    html, json_file = options.path(args.html), options.path(args.json)
-    model = MODELS[args.model]
-    return main(model, quick=args.quick, seed=args.seed, jobs=args.jobs, html=html, json_file=json_file)
+    if args.jobs is not None:
+        options.counted("--jobs", args.jobs, _MOST_JOBS)
+    options.counted("--seed", args.seed, _MOST_SEED, least=0)
+    return main(MODELS[args.model], quick=args.quick, seed=args.seed, jobs=args.jobs,
+                html=options.path(args.html), json_file=options.path(args.json))
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
@@ -118,9 +116,8 @@ def _check(args: argparse.Namespace) -> int:
     return 0
 
 
-_Add = Callable[[argparse.ArgumentParser], None]
-_Call = Callable[[argparse.Namespace], int]
-_VERBS: Final[dict[str, tuple[_Add, _Call]]] = {
+_Verb = tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], int]]
+_VERBS: Final[dict[str, _Verb]] = {
     "record": (_add_record, _record),
     "probe": (_add_probe, _probe),
     "calibrate": (_add_calibrate, _calibrate),

@@ -15,7 +15,7 @@ from countis.words.errors import SettingError
 
 
 class Verb(NamedTuple):
-    """Where a verb is at home, a module of this package, and its help in one line."""
+    """A verb: its module in this package, and its help in one line."""
 
     module: str
     help: str
@@ -25,9 +25,8 @@ VERBS: Final = {
     "run": Verb("run", "run a meter, with its ports, its supply and its memory"),
     "bus": Verb("bus", "run up to 247 meters on each line of a site file"),
     "faults": Verb("faults", "let a running meter answer wrongly on purpose; without a kind: say what holds"),
-    "replay": Verb(
-        "replay", "send the requests of a trace, writes too, and show what is answered differently"
-    ),
+    "replay": Verb("replay",
+                   "send the requests of a trace, writes too, and show what is answered differently"),
     "events": Verb("events", "show the event log of a memory, also while its meter runs"),
     "panel": Verb("panel", "LCD, keys and values of a running meter, in a terminal"),
     "read": Verb("read", "read a meter by symbol, real or virtual"),
@@ -41,7 +40,7 @@ VERBS: Final = {
 
 
 class VerbModule(Protocol):
-    """What the module of a verb has."""
+    """The functions of the module of a verb."""
 
     def add(self, parser: argparse.ArgumentParser) -> None: ...
 
@@ -60,17 +59,17 @@ def module_of(verb: str) -> VerbModule:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Return what the words ask for, with `verb` among it; SettingError where they are wrong."""
-    asked = next((word for word in argv if not word.startswith("-")), "")
-    # An option before the verb may ask for the list of all verbs, and a wrong verb is told which there are.
-    listed = (asked,) if asked in VERBS and argv[0] == asked else tuple(VERBS)
+    """Return the arguments, with the verb as `verb`; SettingError where they are wrong."""
+    first_word = next((word for word in argv if not word.startswith("-")), "")
+    # An option before the verb may ask for the list of all verbs; so does the error of a wrong verb.
+    listed = (first_word,) if first_word in VERBS and argv[0] == first_word else tuple(VERBS)
     parser = _Parser(prog="countis", description="The COUNTIS E43/E44 energy meter in software.")
     parser.add_argument("--version", action="version", version=f"countis {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     for name in listed:
         of_verb = verbs.add_parser(name, help=VERBS[name].help)
         of_verb.set_defaults(verb=name)
-        if name == asked:
+        if name == first_word:
             module_of(name).add(of_verb)
     return parser.parse_args(argv)
 

@@ -19,9 +19,8 @@ _COLUMNS: Final = ("address", "words", "type", "unit", "access", "block", "symbo
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `countis map`."""
-    parser.add_argument(
-        "--format", choices=("table", "csv", "json", "md"), default="table", help="how to print it"
-    )
+    parser.add_argument("--format", choices=("table", "csv", "json", "md"), default="table",
+                        help="how to print it")
     options.add_model(parser, "whose table; default E44", "E44")
     parser.add_argument("--assumed", action="store_true", help="only what no source backs")
 
@@ -48,9 +47,11 @@ def call(args: argparse.Namespace) -> int:
 def _columns(table: Table, row: Row) -> dict[str, Any]:
     """Return what is printed of a row, by column."""
     block = table.block_of(row.address)
-    written = {"type": str(row.type), "access": str(row.access), "block": f"{block.start} {block.topic}",
-               "description": _describe(row)}  # fmt: skip
-    return {name: written[name] if name in written else getattr(row, name) for name in _COLUMNS}
+    return {
+        "address": row.address, "words": row.words, "type": str(row.type), "unit": row.unit,
+        "access": str(row.access), "block": f"{block.start} {block.topic}", "symbol": row.symbol,
+        "source": row.source, "description": _describe(row),
+    }
 
 
 def _describe(row: Row) -> str:

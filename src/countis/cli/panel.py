@@ -9,22 +9,18 @@ from countis.cli import options
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `countis panel`."""
-    parser.add_argument(
-        "url",
-        nargs="?",
-        default=f"http://{options.PAGE}",
-        metavar="URL",
-        help="of its page; default %(default)s",
-    )
+    page = f"http://{options.PAGE}"
+    parser.add_argument("url", nargs="?", default=page, metavar="URL",
+                        help="of its page; default %(default)s")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--address", type=int, metavar="N", help="which meter of that page; default: the first")
+    which.add_argument("--address", type=int, metavar="N",
+                       help="which meter of that page; default: the first")
     which.add_argument("--meter", metavar="NAME", help="which meter of that page, by its name")
-    options.add_token(parser, "what the page asks for, where it does")
+    options.add(parser, "--token", "what the page asks for, where it does")
 
 
 def call(args: argparse.Namespace) -> int:
     """Show the panel until it is left."""
     from countis.host.terminal.app import run
 
-    wanted = args.meter if args.address is None else str(args.address)
-    return run(args.url, wanted, args.token)
+    return run(args.url, args.meter if args.address is None else str(args.address), args.token)

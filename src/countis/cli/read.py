@@ -13,14 +13,10 @@ from countis.cli import options
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `countis read`."""
-    options.add_target(parser)
-    parser.add_argument("address", type=int, help="slave address")
-    parser.add_argument(
-        "symbol",
-        nargs="*",
-        help="U12 V1 P Ea+ Er-cap.L2.T3 ct_primary id.vendor …; default: the everyday ones",
-    )
     options.add_line(parser)
+    parser.add_argument("address", type=int, help="slave address")
+    parser.add_argument("symbol", nargs="*",
+                        help="U12 V1 P Ea+ Er-cap.L2.T3 ct_primary id.vendor …; default: the everyday ones")
     options.add_model(parser, "whose table says where everything is; default E44", "E44")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
@@ -32,14 +28,15 @@ def call(args: argparse.Namespace) -> int:
     from countis.models import MODELS
     from countis.site import Bus
     from countis.site.plan import plan_of
+    from countis.words.notation import setting_value
     from countis.words.symbols import unit_of
 
     model = MODELS[args.model]
     plan = plan_of(model.family.table)
     symbols = args.symbol or plan.everyday
-    plan.rows(symbols)  # an unknown symbol is told before anything is sent
+    plan.rows(symbols)  # an unknown symbol is an error before anything is sent
     seconds = options.timeout(args)
-    options.checked_setting("--baud", "baud", str(args.baud))
+    setting_value("baud", str(args.baud), "--baud")
     address = options.checked_address(args.address)
     with Bus.open(args.target, baud=args.baud, comset=args.comset, timeout=seconds, model=model) as bus:
         values = bus[address].read(*symbols)

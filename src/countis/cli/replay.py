@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from countis.cli import options
 from countis.words.errors import TraceError
+from countis.words.notation import setting_value
 
 if TYPE_CHECKING:
     from countis.site.replay import RecordedExchange, Verdict
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `countis replay`."""
     parser.add_argument("file", metavar="FILE", help="a trace, .txt or .pcapng")
-    options.add_target(parser)
-    parser.add_argument("address", type=int, nargs="?", help="slave address; default: those of the trace")
-    options.add_speed(parser, "of the recorded rhythm; default 1")
+    options.add(parser, "--speed", "of the recorded rhythm; default 1")
     options.add_line(parser)
+    parser.add_argument("address", type=int, nargs="?", help="slave address; default: those of the trace")
 
 
 def call(args: argparse.Namespace) -> int:
@@ -32,7 +32,7 @@ def call(args: argparse.Namespace) -> int:
 
     speed, seconds = options.speed(args, math.inf), options.timeout(args)
     address = None if args.address is None else options.checked_address(args.address)
-    options.checked_setting("baud", "baud", args.baud)
+    setting_value("baud", args.baud, "baud")
     recorded = _read_trace(args.file)
     line = open_line(args.target, baud=args.baud, comset=args.comset, timeout=seconds)
     count: Counter[Verdict] = Counter()
@@ -50,7 +50,7 @@ def call(args: argparse.Namespace) -> int:
 def _read_trace(file: str) -> list[RecordedExchange]:
     """Return the exchanges of a trace; TraceError where it cannot be read, or has no request.
 
-    Of one that was cut off, as by a crash, what is whole is taken, and standard error says what is not.
+    Of a trace that was cut off, as by a crash, the whole frames are taken, with a note on standard error.
     """
     from countis.modbus.said import trace
     from countis.site.replay import exchanges

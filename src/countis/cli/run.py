@@ -4,56 +4,46 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import TYPE_CHECKING
 
 from countis.cli import options
+from countis.words import notation
 from countis.words.errors import SettingError
-
-if TYPE_CHECKING:
-    from countis.words.settings import Value
+from countis.words.settings import Value
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `countis run`."""
     _add_meter(parser)
     _add_ports(parser)
-    options.add_supply(parser, "what the meter is wired to; default: a small workshop with a PV roof")
-    parser.add_argument(
-        "--recording",
-        metavar="FILE|-",
-        help="COMTRADE .cfg, .wav, .csv, raw; - reads raw samples or a WAV from standard input",
-    )
+    options.add(parser, "--supply", "what the meter is wired to; default: a small workshop with a PV roof")
+    files = "COMTRADE .cfg, .wav, .csv, raw; - reads raw samples or a WAV from standard input"
+    parser.add_argument("--recording", metavar="FILE|-", help=files)
     options.add_raw(parser)
-    options.add_speed(parser)
-    parser.add_argument(
-        "--stale-after", type=float, metavar="S", help="silent after so many s without samples"
-    )
-    parser.add_argument(
-        "--keep-silence",
-        action="store_true",
-        help="3.5 characters before each reply on a pty too, as on a device",
-    )
+    options.add(parser, "--speed", options.SPEED)
+    parser.add_argument("--stale-after", type=float, metavar="S",
+                        help="silent after so many s without samples")
+    parser.add_argument("--keep-silence", action="store_true",
+                        help="3.5 characters before each reply on a pty too, as on a device")
     options.add_service(parser)
 
 
 def _add_meter(parser: argparse.ArgumentParser) -> None:
-    """Add what a meter is set to, and where its memory is."""
+    """Add the settings of a meter and the folder of its memory."""
     options.add_model(parser, "of a new memory: E44 (MID) or E43; default E44")
     parser.add_argument("--address", metavar="N", help="slave address, 1..247; a new meter has 5")
-    options.add_ct(parser, "current transformers, e.g. 200/5, which a new memory has")
+    options.add(parser, "--ct", "current transformers, e.g. 200/5, which a new memory has")
     parser.add_argument("--comset", metavar="8N1", help="parity and stop bits of the serial line")
     parser.add_argument("-b", "--baud", metavar="N", help="speed of the serial line; a new meter has 38400")
     parser.add_argument("--tariff-control", choices=("com", "dig"), help="tariff by the bus or by the input")
     parser.add_argument("--sealed", action="store_true", help="close the seal of an E44")
     parser.add_argument("--serial-number", metavar="S", help="serial number")
-    options.add_data(parser)
+    options.add(parser, "--data", options.MEMORY)
 
 
 def _add_ports(parser: argparse.ArgumentParser) -> None:
     """Add where a meter answers."""
-    parser.add_argument(
-        "--serial", default="pty", metavar="pty|PATH|none", help="RTU on a pty (default) or a serial device"
-    )
+    parser.add_argument("--serial", default="pty", metavar="pty|PATH|none",
+                        help="RTU on a pty (default) or a serial device")
     options.add_endpoint(parser, "--tcp", "Modbus TCP; default %(default)s", "127.0.0.1:1502")
     options.add_endpoint(parser, "--rtu-tcp", "RTU over TCP; default none")
     options.add_endpoint(parser, "--web", "its page; default %(default)s", options.PAGE)
@@ -68,46 +58,31 @@ def call(args: argparse.Namespace) -> int:
         raise SettingError("run", "--supply and --recording exclude each other", "one of them")
     if args.stale_after is not None and not args.stale_after > 0.0:
         raise SettingError("--stale-after", f"{args.stale_after:g} is not possible", "above 0")
-    return run(
-        Options(
-            model=options.model(args),
-            speed=options.speed(args),
-            settings=_settings(args),
-            data=options.memory_folder(args),
-            serial=None if args.serial == "none" else args.serial,
-            tcp=options.endpoint(args.tcp, "--tcp"),
-            rtu_tcp=options.endpoint(args.rtu_tcp, "--rtu-tcp"),
-            web=options.endpoint(args.web, "--web"),
-            token=args.token,
-            supply=options.path(args.supply),
-            recording=args.recording,
-            raw=options.raw(args),
-            ready_file=options.path(args.ready_file),
-            most=options.connections(args),
-            stale_after=math.inf if args.stale_after is None else args.stale_after,
-            keep_silence=args.keep_silence,
-            access=options.access(args),
-            diagnostics=args.diagnostics,
-            log=args.log,
-            trace=options.path(args.trace),
-        ),
-        E44,
+    plan = Options(
+        model=options.model(args), speed=options.speed(args), settings=_settings(args),
+        data=options.memory_folder(args), serial=None if args.serial == "none" else args.serial,
+        tcp=options.endpoint(args.tcp, "--tcp"), rtu_tcp=options.endpoint(args.rtu_tcp, "--rtu-tcp"),
+        web=options.endpoint(args.web, "--web"), token=args.token,
+        supply=options.path(args.supply), recording=args.recording, raw=options.raw(args),
+        ready_file=options.path(args.ready_file), most=options.connections(args),
+        stale_after=math.inf if args.stale_after is None else args.stale_after,
+        keep_silence=args.keep_silence, access=options.access(args), diagnostics=args.diagnostics,
+        log=args.log, trace=options.path(args.trace),
     )
+    return run(plan, E44)
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Value]:
     """Return the settings that the options give."""
-    from countis.site.line import parse_comset
-
-    given: dict[str, Value] = {}
+    settings: dict[str, Value] = {}
     if args.ct is not None:
-        given["ct_primary"], given["ct_secondary"] = options.transformers(args.ct)
+        settings["ct_primary"], settings["ct_secondary"] = notation.ct_ratio(args.ct, "--ct")
     if args.comset is not None:
-        given["parity"], given["stop_bits"] = parse_comset(args.comset)
+        settings["parity"], settings["stop_bits"] = notation.comset(args.comset, "--comset")
     for symbol in ("address", "baud", "tariff_control", "serial_number"):
         text = getattr(args, symbol)
         if text is not None:
-            given[symbol] = options.checked_setting(f"--{symbol.replace('_', '-')}", symbol, text)
+            settings[symbol] = notation.setting_value(symbol, text, f"--{symbol.replace('_', '-')}")
     if args.sealed:
-        given["sealed"] = 1
-    return given
+        settings["sealed"] = 1
+    return settings

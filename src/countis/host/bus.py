@@ -16,8 +16,8 @@ from countis.host.running.sources import read_text
 from countis.modbus.line.cable import UNIT_LOAD, Cable, Disturbance, LineModel
 from countis.serve.access import Access
 from countis.serve.answering import Speed
-from countis.site.line import parse_endpoint
 from countis.site.site_file import SiteLine, read_site
+from countis.words.notation import endpoint
 from countis.words.settings import Value
 
 _SCHEMES: Final = {"rtu+tcp://": DoorKind.RTU_TCP, "tcp://": DoorKind.TCP}
@@ -93,7 +93,7 @@ def _doors(options: Options, line: SiteLine) -> Iterator[Door]:
     if scheme is None:
         yield Door(DoorKind.SERIAL, line.target, "line.target")
         return
-    at = parse_endpoint(line.target.removeprefix(scheme), "line.target")
+    at = endpoint(line.target.removeprefix(scheme), "line.target")
     yield Door(_SCHEMES[scheme], at, "line.target")
     if _SCHEMES[scheme] is DoorKind.TCP and options.access.tls_at is not None:
         yield Door(DoorKind.TLS, options.access.tls_at, "--tls")

@@ -1,6 +1,6 @@
-"""Functions 8 (diagnostics) and 43/14 (device identification), which the meter does not have: behind a switch, off by default.
+"""Functions 8 (diagnostics) and 43/14 (identification), which the device does not have; off by default.
 
-Source: Modbus Application Protocol V1.1b3, §6.8 and §6.21. Only the sub-functions that mean something here.
+Source: Modbus Application Protocol V1.1b3, §6.8 and §6.21. Only the sub-functions that make sense here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ DIAGNOSTICS, ENCAPSULATED = 8, 43
 _IDENTIFICATION: Final = 14
 _ECHO, _CLEAR, _MESSAGES, _EXCEPTIONS, _SERVED = 0, 10, 11, 13, 14
 _BASIC: Final = 3  # vendor, product, revision
+_CONFORMITY: Final = 0x82  # regular objects, by stream and one by one
 _ROOM: Final = 240  # bytes of objects in one reply
 
 
@@ -28,7 +29,7 @@ class Counts:
 
 
 def answer(request: bytes, counts: Counts, objects: Sequence[str]) -> bytes:
-    """Answer a request of function 8 or 43. objects: vendor, product, revision, URL, name, model, by their number."""
+    """Answer a request of function 8 or 43. objects: vendor, product, revision, URL, name, model."""
     return _diagnose(request, counts) if request[0] == DIAGNOSTICS else _identify(request, objects)
 
 
@@ -51,7 +52,8 @@ def _diagnose(request: bytes, counts: Counts) -> bytes:
 
 def _identify(request: bytes, objects: Sequence[str]) -> bytes:
     if len(request) != 4 or request[1] != _IDENTIFICATION:
-        return pdu.exception(ENCAPSULATED, pdu.Code.FUNCTION if len(request) < 2 or request[1] != 14 else pdu.Code.VALUE)
+        known = request[1:2] == bytes((_IDENTIFICATION,))
+        return pdu.exception(ENCAPSULATED, pdu.Code.VALUE if known else pdu.Code.FUNCTION)
     code, first = request[2], request[3]
     if code not in (1, 2, 3, 4):
         return pdu.exception(ENCAPSULATED, pdu.Code.VALUE)
@@ -59,14 +61,13 @@ def _identify(request: bytes, objects: Sequence[str]) -> bytes:
     if code == 4 and first >= len(objects):
         return pdu.exception(ENCAPSULATED, pdu.Code.ADDRESS)
     numbers = [first] if code == 4 else list(range(first if first < last else 0, last))
-    told, more = b"", 0
-    count = 0
+    written, count, more = b"", 0, 0
     for number in numbers:
         value = objects[number].encode("ascii", "replace")[:200]
-        if len(told) + 2 + len(value) > _ROOM:
+        if len(written) + 2 + len(value) > _ROOM:
             more = number
             break
-        told += bytes((number, len(value))) + value
+        written += bytes((number, len(value))) + value
         count += 1
-    conformity = 0x82  # regular objects, by stream and one by one
-    return bytes((ENCAPSULATED, _IDENTIFICATION, code, conformity, 0xFF if more else 0, more, count)) + told
+    head = (ENCAPSULATED, _IDENTIFICATION, code, _CONFORMITY, 0xFF if more else 0, more, count)
+    return bytes(head) + written

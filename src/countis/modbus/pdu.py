@@ -1,4 +1,4 @@
-"""Requests and replies of Modbus, without the envelope of RTU or TCP (Modbus Application Protocol V1.1b3, §6)."""
+"""Modbus requests and replies without the envelope of RTU or TCP (Application Protocol V1.1b3, §6)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Code(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A well-formed request: read `count` words from `address`, or write `values` from there on."""
+    """A well-formed request to read `count` words from `address`, or to write `values` there."""
 
     function: int
     address: int
@@ -35,7 +35,7 @@ class Request:
 
 
 class Malformed(Exception):
-    """A request that gets an exception reply; `code` is its number, `function` the one that was asked for."""
+    """A request that gets an exception reply with `code`; function: of the request."""
 
     def __init__(self, function: int, code: Code) -> None:
         super().__init__(f"function {function}: exception {code}")
@@ -43,7 +43,7 @@ class Malformed(Exception):
 
 
 def parse_request(pdu: bytes) -> Request:
-    """Read a request; Malformed in the order of decision 18: function 01, then count or byte count 03."""
+    """Parse a request; Malformed in the order of decision 18: function 01, then count or byte count 03."""
     function = pdu[0]
     if function not in (READ, WRITE, WRITE_MANY):
         raise Malformed(function, Code.FUNCTION)
@@ -54,7 +54,8 @@ def parse_request(pdu: bytes) -> Request:
         return Request(function, address, 1, (second,))
     if function == READ and len(pdu) == 5 and 1 <= second <= MAX_READ:
         return Request(function, address, second)
-    if function == WRITE_MANY and len(pdu) == 6 + 2 * second and 1 <= second <= MAX_WRITE and pdu[5] == 2 * second:
+    whole = len(pdu) == 6 + 2 * second and pdu[5] == 2 * second
+    if function == WRITE_MANY and whole and 1 <= second <= MAX_WRITE:
         return Request(function, address, second, struct.unpack_from(f">{second}H", pdu, 6))
     raise Malformed(function, Code.VALUE)
 

@@ -1,7 +1,7 @@
 """RTU frames: CRC, length by function, silence.
 
-Rule: nothing here knows the time; whoever owns the line calls `silence()` when it lasted 3.5 characters. A frame begins
-after silence or after a frame to us, and never inside foreign traffic: that is skipped until the next silence.
+Rule: nothing here knows the time; the owner of the line calls `silence()` when it has lasted 3.5 characters.
+A frame begins after silence or after a frame to us; foreign traffic is skipped until the next silence.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def is_whole(data: bytes) -> bool:
 
 
 def request_length(data: bytes | bytearray) -> int | None:
-    """Return how long the request is that begins with `data`; 0: more bytes are needed to tell, None: only silence tells."""
+    """Return the length of a request from its beginning; 0: more bytes needed, None: only silence ends it."""
     if len(data) < 2:
         return 0
     if data[1] in _FIXED:
@@ -42,16 +42,15 @@ def request_length(data: bytes | bytearray) -> int | None:
 
 
 def silence_ns(baud: int, bits: int) -> int:
-    """Return 3.5 characters of `bits` in ns, 1.75 ms above 19200 baud (Modbus over Serial Line V1.02, §2.5.1.1)."""
+    """Return 3.5 characters in ns, 1.75 ms above 19200 baud (Modbus over Serial Line V1.02, §2.5.1.1)."""
     return 1_750_000 if baud > 19200 else round(3.5 * bits * 1e9 / baud)
 
 
 class SlaveFramer:
-    """Bytes of a line in, whole frames out; the chunks they come in do not matter.
+    """Bytes of a line in, whole frames out, however the bytes are split.
 
-    addresses: ours; on a timed line what is for others is skipped. timed: the line tells silence (RS485, pty). Without it
-    (RTU over TCP) lengths alone part frames, whoever they are for; `broken` tells that something came which is no request,
-    so that what follows cannot be framed and the connection is to be closed.
+    addresses: ours; on a timed line frames to others are skipped. timed: the line has silence (RS485, pty).
+    An untimed line (RTU over TCP) is divided by lengths alone, for all addresses.
     """
 
     def __init__(self, addresses: set[int] | None = None, *, timed: bool = True) -> None:
@@ -61,7 +60,7 @@ class SlaveFramer:
 
     @property
     def broken(self) -> bool:
-        """Whether an untimed stream cannot be followed any further."""
+        """Whether an untimed line can be framed no further, so that its connection is to be closed."""
         return self._skipping and not self.timed
 
     def receive(self, data: bytes) -> list[bytes]:
@@ -77,7 +76,7 @@ class SlaveFramer:
         return frames
 
     def silence(self) -> list[bytes]:
-        """The line was silent for 3.5 characters: what is unfinished ends here, what comes next is a new frame."""
+        """End the frame after 3.5 characters of silence; return one whose length only silence could end."""
         data, skipping = bytes(self._buffer), self._skipping
         self._buffer.clear()
         self._skipping = False
@@ -93,25 +92,17 @@ class SlaveFramer:
         return data[0] in self.addresses or data[0] == BROADCAST
 
     def _look(self) -> bytes | None:
-        """Return the frame that the newest byte completed, if any, and leave what cannot become one."""
+        """Return the frame that the newest byte completed, if any; skip what cannot become one."""
         buffer = self._buffer
-        if self.timed and not self._ours(buffer):
-            self._skip()
+        foreign = self.timed and not self._ours(buffer)
+        length = None if foreign else request_length(buffer)
+        if length is None and self.timed and not foreign and len(buffer) <= MAX_FRAME:
             return None
-        length = request_length(buffer)
-        if length is None:
-            if not self.timed or len(buffer) > MAX_FRAME:
-                self._skip()
-            return None
-        if length == 0 or len(buffer) < length:
+        if length is not None and (length == 0 or len(buffer) < length):
             return None
         data = bytes(buffer)
         buffer.clear()
-        if not is_whole(data) or length > MAX_FRAME:
-            self._skip()
-            return None
-        return data
-
-    def _skip(self) -> None:
-        self._buffer.clear()
+        if length is not None and length <= MAX_FRAME and is_whole(data):
+            return data
         self._skipping = True
+        return None

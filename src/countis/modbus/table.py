@@ -1,7 +1,7 @@
-"""A vendor's communication table: what blocks and registers are, and where each word of them stands.
+"""A vendor's communication table: its blocks and registers, and the place of each word.
 
-Rule: values only, no callables in rows. A table belongs to a family of meters (models/); whatever reads or writes registers is
-given one: the slave, the master's planner, `countis map`, the monitor.
+Rule: values only, no callables in rows. A table belongs to a family of meters (models/); slave, planner,
+`countis map` and monitor take it as an argument.
 """
 
 from __future__ import annotations
@@ -9,16 +9,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum, Flag, auto
+from enum import Enum, Flag, StrEnum, auto
 from fractions import Fraction
 from functools import cached_property
 from typing import Final, NamedTuple
 
-Codes = tuple[tuple[int, int], ...]  # (value, code on the wire)
-
 
 class Functions(Flag):
-    """What a block lets be done. WRITE: with functions 6 and 16; WRITE_MANY: with 16 alone."""
+    """What a block allows. WRITE: with functions 6 and 16; WRITE_MANY: with 16 alone."""
 
     NONE = 0
     READ = auto()
@@ -46,9 +44,10 @@ class Lock(Enum):
 
 
 class Type(Enum):
-    """How a value lies in words, spelt as in the vendor's table; how many words; what "not available" is (decision 20).
+    """How a value lies in words, spelt as in the vendor's table.
 
-    words: 0 where each row says it. That of U8 and DATETIME is assumed; what has none is -1.
+    words: 0 where the row says it. missing: the code of "not available" (decision 20), assumed for U8 and
+    DATETIME; -1 for none.
     """
 
     U8 = ("U8", 1, 0xFF)
@@ -77,15 +76,12 @@ class Type(Enum):
         return self in (Type.S16, Type.S32)
 
 
-class Access(Enum):
-    """What may be done with a row, as the vendor's table says."""
+class Access(StrEnum):
+    """Whether a row may be read or written, as in the vendor's table."""
 
     R = "R"
     W = "W"
     RW = "RW"
-
-    def __str__(self) -> str:
-        return self.value
 
     @property
     def reads(self) -> bool:
@@ -100,7 +96,7 @@ class Access(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A run of words that is read and written under the same rules, while the USER lock is closed and while it is open."""
+    """A run of words under the same rules. locked, unlocked: what it allows by the state of the USER lock."""
 
     start: int
     words: int
@@ -116,9 +112,9 @@ class Block:
 class Row:
     """One register, or a run of reserved words.
 
-    symbol: a quantity, a setting, or a name of the slave's own (id.…, curve.…, clock.…, cmd.…). modulus: the value counts modulo
-    this; 0: it does not wrap. secondary: without the CT ratio. gaps: all ones where there is no value. device: what the device is, which
-    does not change.
+    symbol: a quantity, a setting, or a name of the slave's own (id.…, curve.…, clock.…, cmd.…). modulus: the
+    value counts modulo this; 0: it does not wrap. secondary: without the CT ratio. gaps: all ones where there
+    is no value. device: what the device is, which does not change.
     """
 
     address: int = 0
@@ -131,7 +127,7 @@ class Row:
     secondary: bool = False
     gaps: bool = False
     device: bool = False
-    codes: Codes = ()
+    codes: tuple[tuple[int, int], ...] = ()  # (value, code on the wire)
     source: str = ""
     description: str = ""
 
@@ -144,17 +140,17 @@ class Gap(NamedTuple):
 
 
 def placed(address: int, rows: Sequence[Row | Gap], source: str) -> Iterator[Row]:
-    """Place rows one behind the other from an address on; source: of the gaps between them."""
+    """Give rows their addresses, one behind the other; source: of the gaps between them."""
     for row in rows:
         if isinstance(row, Gap):
             yield Row(address=address, words=row.words, type=Type.RESERVED, access=row.access, source=source,
-                      description="reserved")  # fmt: skip
+                      description="reserved")
         else:
             yield replace(row, address=address)
         address += row.words
 
 
-# How much of the SI unit one count of a register is.
+# unit of a register -> SI units in one count
 SIZE: Final = {
     f"{mantissa} {prefix}{unit}": Fraction(mantissa) * factor
     for unit in ("Wh", "varh", "VAh", "W", "var", "VA", "V", "A", "Hz", "h", "s")
@@ -165,9 +161,9 @@ SIZE: Final = {
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Blocks and rows of one family; a word has a place in the image that the slave keeps, adjoining blocks adjoining places.
+    """Blocks and rows of one family, and the place of each word in the image that the slave keeps.
 
-    Rows lie in the order of their addresses and fill every block. What is derived is worked out when it is first asked for.
+    Rows are in the order of their addresses and fill every block; adjoining blocks have adjoining places.
     """
 
     name: str

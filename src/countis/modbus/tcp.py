@@ -1,4 +1,4 @@
-"""Modbus TCP: PDUs behind a header of transaction, protocol, length and unit (Messaging on TCP/IP V1.0b, §3.1.3)."""
+"""Modbus TCP: PDUs behind a header of transaction, protocol, length, unit (TCP/IP V1.0b, §3.1.3)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MIN_LENGTH: Final = 2
 
 
 class Envelope(NamedTuple):
-    """One request as it came: transaction id, unit id, PDU."""
+    """One request: transaction id, unit id, PDU."""
 
     transaction: int
     unit: int
@@ -24,10 +24,10 @@ def wrap(transaction: int, unit: int, pdu: bytes) -> bytes:
 
 
 class Framer:
-    """Bytes of a connection in, envelopes out; requests may come split or merged in any way.
+    """Bytes of a connection in, envelopes out, however the bytes are split.
 
-    waiting: a request has begun and is not whole. broken: an impossible length came; what follows cannot be framed, and the
-    connection is to be closed.
+    waiting: a request is not whole yet. broken: an impossible length came, so that the rest cannot be framed;
+    the connection is to be closed.
     """
 
     def __init__(self) -> None:
@@ -35,8 +35,8 @@ class Framer:
         self.waiting = self.broken = False
 
     def receive(self, data: bytes) -> list[Envelope]:
-        """Take bytes; return what they complete. Frames of another protocol are dropped."""
-        data, found, at = self._buffer + data, [], 0
+        """Take bytes; return the requests they complete. Those of another protocol are dropped."""
+        data, envelopes, at = self._buffer + data, [], 0
         while not self.broken and len(data) - at >= _HEADER.size:
             transaction, protocol, length, unit = _HEADER.unpack_from(data, at)
             if not MIN_LENGTH <= length <= MAX_LENGTH:
@@ -46,8 +46,8 @@ class Framer:
             if len(data) < end:
                 break
             if protocol == 0:
-                found.append(Envelope(transaction, unit, data[at + _HEADER.size : end]))
+                envelopes.append(Envelope(transaction, unit, data[at + _HEADER.size : end]))
             at = end
         self._buffer = data[at:]
         self.waiting = len(self._buffer) > 0
-        return found
+        return envelopes

@@ -1,8 +1,8 @@
-"""Values <-> words of a table, by one formula.
+"""Values to words of a table and back, by one formula.
 
-Rule: raw = floor(value / size) mod modulus for what counts, round(value / size) for instantaneous values, toward zero for
-the signed balance. The k-unit register, its residual, the 10-unit register and the roll-over counter are the same row with
-other constants.
+Rule: raw = floor(value / size) mod modulus for what counts, round(value / size) for instantaneous values,
+toward zero for the signed balance. The k-unit register, its residual, the 10-unit register and the roll-over
+counter are the same row with other constants.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ UNKNOWN_CODE: Final = 3  # of a row with codes
 
 
 class _Columns:
-    """Constants of the rows of one kind, as arrays: where from, by what, to where."""
+    """Constants of the rows of one kind, an array each: columns to read, factors, places to write."""
 
     def __init__(self, table: Table, rows: Sequence[Row], column: Callable[[Row], int]) -> None:
         self.place = np.array([table.places[row.address] for row in rows], np.intp)
@@ -31,7 +31,7 @@ class _Columns:
         self.shift = np.array([16 * (row.words - 1) for row in rows], np.int64)
         self.size = np.array([float(SIZE[row.unit]) for row in rows])
         self.missing = np.array([max(0, row.type.missing) for row in rows], np.int64)
-        # An instantaneous value beyond its register stays at the last that is not "not available".
+        # A live value beyond its register becomes the last one that does not mean "not available".
         self.highest = self.missing - 1.0
         self.lowest = np.array([1.0 - row.type.missing if row.type.signed else 0.0 for row in rows])
         self.secondary = np.array([row.secondary and QUANTITIES[row.symbol].by_ct for row in rows], bool)
@@ -45,7 +45,7 @@ class _Columns:
 
 
 def _divisor(row: Row) -> int:
-    """How many integers of the state row are one count of the register."""
+    """Return how many integers of the state row make one count of the register."""
     quantity = QUANTITIES[row.symbol]
     return ROLL_OVER if quantity.kind is QuantityKind.ROLL else max(1, int(SIZE[row.unit] * quantity.per_si))
 
@@ -59,14 +59,16 @@ class Encoder:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        counted = [r for r in table.rows if r.symbol in QUANTITIES and r.symbol not in LIVE_COLUMN and not r.codes]
-        live = [r for r in table.rows if r.symbol in LIVE_COLUMN and not r.codes]
+        rows = [row for row in table.rows if row.symbol in QUANTITIES and not row.codes]
+        live = [row for row in rows if row.symbol in LIVE_COLUMN]
+        counted = [row for row in rows if row.symbol not in LIVE_COLUMN]
         self._live = _Columns(table, live, lambda row: LIVE_COLUMN[row.symbol])
         self._counted = _Columns(table, [row for row in counted if not row.secondary], _counted_column)
         self._demand = _Columns(table, [row for row in counted if row.secondary], _counted_column)
         self._coded = [row for row in table.rows if row.codes]
 
-    def encode(self, live: NDArray[np.float64], counted: NDArray[np.int64], ct: tuple[int, int], image: Words) -> None:
+    def encode(self, live: NDArray[np.float64], counted: NDArray[np.int64], ct: tuple[int, int],
+               image: Words) -> None:
         """Write every quantity of the table into `image`.
 
         live: by LIVE_COLUMN, primary. counted: by COUNTED_COLUMN. ct: CT primary and secondary.
@@ -75,7 +77,8 @@ class Encoder:
         value = live[self._live.column]
         value = np.where(self._live.secondary, value * (secondary / primary), value) / self._live.size
         missing = np.isnan(value)
-        raw = np.clip(np.rint(np.where(missing, 0.0, value)), self._live.lowest, self._live.highest).astype(np.int64)
+        rounded = np.rint(np.where(missing, 0.0, value))
+        raw = np.clip(rounded, self._live.lowest, self._live.highest).astype(np.int64)
         self._live.put(image, np.where(missing, self._live.missing, raw))
         for row in self._coded:
             codes = dict(row.codes)
@@ -84,9 +87,9 @@ class Encoder:
         magnitude = np.abs(integers) // self._counted.divisor % self._counted.modulus
         self._counted.put(image, np.sign(integers) * magnitude)
         demand = counted[self._demand.column]  # kept without the CT ratio
-        rounded = (2 * demand + self._demand.divisor) // (2 * self._demand.divisor)
-        rounded = np.minimum(rounded, self._demand.highest.astype(np.int64))
-        self._demand.put(image, np.where(demand < 0, self._demand.missing, rounded))
+        raw = (2 * demand + self._demand.divisor) // (2 * self._demand.divisor)
+        raw = np.minimum(raw, self._demand.highest.astype(np.int64))
+        self._demand.put(image, np.where(demand < 0, self._demand.missing, raw))
 
     def lose_counted(self, image: Words) -> None:
         """Write "not available" in place of everything that was counted."""
@@ -118,7 +121,7 @@ def encode_fixed(row: Row, value: int | str) -> list[int]:
 
 
 def decode(row: Row, words: Sequence[int]) -> float | int | str | None:
-    """Return the value of a row in SI units from its words; None = not available. Strings lose their padding."""
+    """Return the SI value of a row from its words; None = not available. Strings lose their padding."""
     if row.type is Type.STRING_16:
         return "".join(chr(w & 0xFF) for w in words).rstrip("\0 ")
     if row.type is Type.STRING_NORM:
@@ -131,7 +134,7 @@ def decode(row: Row, words: Sequence[int]) -> float | int | str | None:
     if row.gaps and raw == (1 << 16 * len(words)) - 1:
         return None
     if raw == row.type.missing and (row.symbol in LIVE_COLUMN or raw >= row.modulus > 0):
-        return None  # of a counter only where its register cannot count so far
+        return None  # of a counter only where its register never gets so far
     if row.type.signed and raw >> 16 * len(words) - 1:
         raw -= 1 << 16 * len(words)
     scaled = raw * SIZE[row.unit]

@@ -1,4 +1,4 @@
-"""What tells one model from another, as data: a file for each model or family, and this list of them.
+"""The models as data: a file for each model or family, and this list of them.
 
 A further model of the same maker is one file beside these, and its line here.
 """

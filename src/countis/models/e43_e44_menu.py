@@ -1,4 +1,4 @@
-"""The menu tree of the COUNTIS E43/E44, in the order of the LCD (manual §10), and the pages of both setups (manual §9.1).
+"""The menus of the COUNTIS E43/E44 in the order of the LCD (manual §10), and both setups (manual §9.1).
 
 Rule: values only. A page names what it shows by symbol; meter/panel walks the tree and writes the page.
 """
@@ -64,7 +64,7 @@ MENUS: Final[tuple[Menu, ...]] = (
         Page("ct_secondary", Form.AMPERE, code="FSA", source=_INFO),
     )),
     Menu(Setup.TWO.value, (Page("", Form.TEXT, source="manual §9.1"),), Setup.TWO),
-)  # fmt: skip
+)
 
 SETUPS: Final[dict[Setup, tuple[Entry, ...]]] = {
     Setup.ONE: (Entry("ct_secondary"), Entry("ct_primary", 5), Entry("tariff_control")),
@@ -72,6 +72,6 @@ SETUPS: Final[dict[Setup, tuple[Entry, ...]]] = {
         Entry("address", 3), Entry("baud"), Entry("parity"), Entry("stop_bits"),
         *(Entry(page.symbol) for page in _partials()),
     ),
-}  # fmt: skip
+}
 
 assert {page.symbol for page in _partials()} == set(PARTIALS)

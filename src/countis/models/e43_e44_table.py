@@ -1,15 +1,16 @@
-"""The vendor's communication table V201.255 as data: 45 blocks, 444 registers and the reserved words between them.
+"""The vendor's communication table V201.255 as data: 45 blocks, 444 registers and the words between.
 
-Rule: values only; an independent transcription stands in tests/conformance. A row whose meaning the table leaves open carries
-the source "assumed".
+Rule: values only; an independent transcription stands in tests/conformance. A row whose meaning the table
+leaves open carries the source "assumed".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator
 from typing import Final
 
-from countis.modbus.table import Access, Block, BlockKind, Codes, Functions, Gap, Lock, Row, Table, Type, placed
+from countis.modbus.table import Access, Block, BlockKind, Functions, Gap, Lock, Row, Table, Type, placed
 from countis.words.quantities import PARTIALS, PERIODS, SCOPES, TARIFFS, counter_symbol
 
 SOURCE: Final = "table V201.255"
@@ -19,20 +20,15 @@ _INFO, _SETTINGS, _COMMANDS = BlockKind.INFO, BlockKind.SETTINGS, BlockKind.COMM
 _OPEN, _USER = Lock.NONE, Lock.USER
 
 _SCOPE_BASES: Final = (19840, 21888, 23936, 25984)
+_ENERGY: Final = ((0, 66, "energy {} (+residual)"), (384, 33, "tariff Ea {}"), (417, 96, "tariff Er {}"),
+                  (513, 16, "tariff Eap {}"))
 _BLOCKS: Final[tuple[Block, ...]] = (
-    *(
-        block
-        for base, scope in zip(_SCOPE_BASES, ("L1", "L2", "L3", "SUM"), strict=True)
-        for block in (
-            Block(base, 66, _INFO, _OPEN, _R, _R, f"energy {scope} (+residual)"),
-            Block(base + 384, 33, _INFO, _OPEN, _R, _R, f"tariff Ea {scope}"),
-            Block(base + 417, 96, _INFO, _OPEN, _R, _R, f"tariff Er {scope}"),
-            Block(base + 513, 16, _INFO, _OPEN, _R, _R, f"tariff Eap {scope}"),
-        )
-    ),
+    *(Block(base + offset, words, _INFO, _OPEN, _R, _R, topic.format(scope))
+      for base, scope in zip(_SCOPE_BASES, ("L1", "L2", "L3", "SUM"), strict=True)
+      for offset, words, topic in _ENERGY),
     Block(29184, 7, _SETTINGS, _USER, _R, _RW, "gateway network (all reserved here)"),
     Block(29952, 7, _SETTINGS, _OPEN, _R, _RW, "extended clock (all reserved here)"),
-    Block(30208, 27, _SETTINGS, _USER, _R, _RW, "SNTP (all reserved here)"),  # printed 27, has 26 words (decision 38)
+    Block(30208, 27, _SETTINGS, _USER, _R, _RW, "SNTP (all reserved here)"),  # has 26 words (decision 38)
     Block(32768, 48, _INFO, _OPEN, _R, _R, "partial Ea by tariff"),
     Block(33024, 6, _INFO, _OPEN, _R, _R, "net energy balance"),
     Block(36864, 11, _INFO, _OPEN, _R, _R, "overflow counters"),
@@ -73,31 +69,20 @@ def _unit(kind: str) -> str:
     return {"Eap": "VAh", "Ea": "Wh", "Ea+": "Wh", "Ea-": "Wh"}.get(kind, "varh")
 
 
-def _row(
-    type_: Type,
-    symbol: str,
-    unit: str = "-",
-    modulus: int = 0,
-    *,
-    words: int = 0,
-    access: Access = Access.R,
-    secondary: bool = False,
-    gaps: bool = False,
-    codes: Codes = (),
-    source: str = SOURCE,
-    text: str = "",
-) -> Row:
+def _row(type_: Type, symbol: str, unit: str = "-", modulus: int = 0, *, words: int = 0,
+         access: Access = Access.R, secondary: bool = False, gaps: bool = False,
+         codes: tuple[tuple[int, int], ...] = (), source: str = SOURCE, text: str = "") -> Row:
     """Return a row that has no address yet."""
-    return Row(words=words or type_.words, type=type_, unit=unit, access=access, symbol=symbol, modulus=modulus,
-               secondary=secondary, gaps=gaps, device=symbol.startswith("id."), codes=codes, source=source, description=text)  # fmt: skip
+    return Row(words=words or type_.words, type=type_, unit=unit, access=access, symbol=symbol,
+               modulus=modulus, secondary=secondary, gaps=gaps, device=symbol.startswith("id."), codes=codes,
+               source=source, description=text)
 
 
-def _reserved(address: int, words: int, access: Access) -> Row:
-    return Row(address=address, words=words, type=Type.RESERVED, access=access, source=SOURCE, description="reserved")
+def _command(type_: Type, name: str, text: str) -> Row:
+    return _row(type_, f"cmd.{name}", access=Access.W, text=text)
 
 
-def _placed(address: int, rows: Sequence[Row | Gap]) -> Iterator[Row]:
-    return placed(address, rows, SOURCE)
+_placed: Final = functools.partial(placed, source=SOURCE)
 
 
 def _k_and_residual(symbol: str) -> list[Row]:
@@ -109,7 +94,8 @@ def _k_and_residual(symbol: str) -> list[Row]:
 
 
 def _tariffs(kind: str, scope: str, prefix: str, modulus: int) -> list[Row]:
-    return [_row(Type.U32, counter_symbol(kind, scope, t), f"{prefix}{_unit(kind)}", modulus) for t in TARIFFS[1:]]
+    unit = prefix + _unit(kind)
+    return [_row(Type.U32, counter_symbol(kind, scope, t), unit, modulus) for t in TARIFFS[1:]]
 
 
 def _scope_blocks(base: int, scope: str) -> Iterator[Row]:
@@ -122,12 +108,14 @@ def _scope_blocks(base: int, scope: str) -> Iterator[Row]:
     yield from _placed(base + 384, by_tariff)
 
 
-def _reserved_settings() -> Iterator[Row]:
+def _gaps() -> Iterator[Row]:
     for address, words in ((29184, 7), (29952, 7), (30208, 26)):
-        yield _reserved(address, words, Access.RW)
+        yield from _placed(address, [Gap(words, Access.RW)])
+    for address in (40480, 57856):
+        yield from _placed(address, [Gap(1, Access.W)])
 
 
-def _partials_and_periods() -> Iterator[Row]:
+def _partials_and_rolls() -> Iterator[Row]:
     by_tariff = [s for s in PARTIALS if s.count(".") == 2]
     imported = [row for s in by_tariff[:4] for row in _k_and_residual(s)]
     exported = [row for s in by_tariff[4:] for row in _k_and_residual(s)]
@@ -137,25 +125,20 @@ def _partials_and_periods() -> Iterator[Row]:
         yield from _placed(address, [
             _row(Type.S32, symbol, f"1 k{unit}", _U32 // 2),
             _row(Type.S16, symbol, f"0.1 {unit}", _RESIDUAL, text="residual, same sign, toward zero"),
-        ])  # fmt: skip
+        ])
     rolls = ("Ea+", "Er+", "Ea-", "Er-", "Eap", *(f"Ea+.{t}" for t in TARIFFS[1:]))
     yield from _placed(36864, [
         _row(Type.U32, "id.roll_over", "10 Wh", text="the highest value of the 10-unit registers"),
         *(_row(Type.U8, f"roll.{s}", "-", _U8) for s in rolls),
-    ])  # fmt: skip
-    for address, prefix, modulus in ((36896, "1 k", _U32), (36928, "10 ", _TEN)):
-        indexes = [f"{period}{ago}.{kind}" for period in PERIODS for ago in ("-1", "") for kind in ("Ea+", "Ea-")]
-        yield from _placed(address, [_row(Type.U32, s, f"{prefix}Wh", modulus) for s in indexes])
+    ])
 
 
 def _commands_and_flags() -> Iterator[Row]:
-    yield _reserved(40480, 1, Access.W)
-    yield from _placed(40481, [_row(Type.U8, "cmd.tariff", access=Access.W, text="tariff to set, 1..4; taken as a broadcast too")])
-    yield from _placed(40512, [_row(Type.U8_HEX, "cmd.reset", access=Access.W, text="01 maximum of P (none here), 20 all partials")])
-    yield from _placed(40544, [
-        _row(Type.U8, "id.production", text="production mode flag"),
-        _row(Type.U8, "id.mid", text="1 on a MID product"),
-    ])  # fmt: skip
+    yield from _placed(40481, [_command(Type.U8, "tariff", "tariff to set, 1..4; taken as a broadcast too")])
+    reset = "01 maximum of P (none here), 20 all partials"
+    yield from _placed(40512, [_command(Type.U8_HEX, "reset", reset)])
+    yield from _placed(40544, [_row(Type.U8, "id.production", text="production mode flag"),
+                               _row(Type.U8, "id.mid", text="1 on a MID product")])
     yield from _placed(40576, [_row(Type.U32, f"I{p}", "0.001 A", secondary=True) for p in (1, 2, 3)])
     yield from _placed(40608, [_row(Type.U8, "id.board", text="communication board, 1 = E3x/E4x")])
 
@@ -168,56 +151,62 @@ def _identity() -> Iterator[Row]:
         return _row(type_, f"id.{name}", source=source)
 
     yield from _placed(50000, [
-        text(4, "signature", Type.STRING_16), number("family"), _row(Type.U16, "product_id", source="assumed"),
-        number("table_version"),
-        number("software"), number("serial_week", Type.U16_HEX), number("serial_site", Type.U16_HEX), number("serial_run"),
-        number("serial_reserve", Type.U32), number("hardware", Type.U64_HEX), number("customised", Type.U8), number("product_major"),
-        number("product_minor"), number("product_revision"), number("product_build"),
-        number("build_date", Type.DATETIME_3, "assumed"), number("base_major"), number("base_minor"), number("base_revision"),
-        number("board_major"), number("custom_minor"), text(4, "product_part"), text(4, "custom_part"), text(4, "base_part"),
-        text(8, "vendor"), text(8, "product"), text(8, "extended_name"),
-    ])  # fmt: skip
+        text(4, "signature", Type.STRING_16), number("family"),
+        _row(Type.U16, "product_id", source="assumed"), number("table_version"), number("software"),
+        number("serial_week", Type.U16_HEX), number("serial_site", Type.U16_HEX), number("serial_run"),
+        number("serial_reserve", Type.U32), number("hardware", Type.U64_HEX), number("customised", Type.U8),
+        number("product_major"), number("product_minor"), number("product_revision"), number("product_build"),
+        number("build_date", Type.DATETIME_3, "assumed"), number("base_major"), number("base_minor"),
+        number("base_revision"), number("board_major"), number("custom_minor"), text(4, "product_part"),
+        text(4, "custom_part"), text(4, "base_part"), text(8, "vendor"), text(8, "product"),
+        text(8, "extended_name"),
+    ])
 
 
-_BY_PHASE: Final = ("P1", "P2", "P3", "Q1", "Q2", "Q3", "S1", "S2", "S3", "PF1", "PF2", "PF3")
-_LIVE_UNIT: Final = {"U": "0.01 V", "V": "0.01 V", "f": "0.01 Hz", "I": "0.001 A", "P": "10 W", "Q": "10 var", "S": "10 VA",
-                     "PF": "0.001"}  # fmt: skip
-
-
+_LIVE_UNIT: Final = {"U": "0.01 V", "V": "0.01 V", "f": "0.01 Hz", "I": "0.001 A", "P": "10 W", "Q": "10 var",
+                     "S": "10 VA", "PF": "0.001"}
 _WIDTHS: Final = {(16, False): Type.U16, (16, True): Type.S16, (32, False): Type.U32, (32, True): Type.S32}
 
 
 def _live(symbol: str, bits: int, secondary: bool = False) -> Row:
-    quantity = symbol.rstrip("N123")
-    return _row(_WIDTHS[bits, quantity in ("P", "Q", "PF")], symbol, _LIVE_UNIT[quantity], secondary=secondary)
+    name = symbol.rstrip("N123")
+    return _row(_WIDTHS[bits, name in ("P", "Q", "PF")], symbol, _LIVE_UNIT[name], secondary=secondary)
 
 
 def _measurements() -> Iterator[Row]:
     voltages = ("U12", "U23", "U31", "V1", "V2", "V3", "f")
-    means = ("I", "U", "V")
-    wide = [*voltages, "I1", "I2", "I3", "IN", "P", "Q", "S", "PF", *_BY_PHASE, *means]
+    names = ("P", "Q", "S", "PF")
+    powers = (*names, *(f"{name}{p}" for name in names for p in (1, 2, 3)), "I", "U", "V")
+    wide = (*voltages, "I1", "I2", "I3", "IN", *powers)
     yield from _placed(50512, [Gap(2), *(_live(s, 32) for s in wide)])
-    narrow: list[Row | Gap] = [*(_live(s, 16, True) for s in voltages), Gap(4),
-              *(_live(s, 16, True) for s in ("P", "Q", "S", "PF", *_BY_PHASE, *means))]  # fmt: skip
+    narrow: list[Row | Gap] = [_live(s, 16, True) for s in voltages]
+    narrow += [Gap(4), *(_live(s, 16, True) for s in powers)]
     mega = [_row(Type.U16, k, f"1 M{_unit(k)}", _U16, source="assumed") for k in ("Ea+", "Er+", "Ea-", "Er-")]
     # 51315 is reserved by the table; the manual promises the phase sequence (decision 23).
-    sequence = _row(Type.RESERVED, "sequence", words=1, codes=((123, 0), (132, 1)), source="assumed", text="0 123, 1 132, 3 ?")
+    sequence = _row(Type.RESERVED, "sequence", words=1, codes=((123, 0), (132, 1)), source="assumed",
+                    text="0 123, 1 132, 3 ?")
     yield from _placed(51280, [Gap(1), *narrow, *mega, sequence])
 
 
 def _energies() -> Iterator[Row]:
-    for base, prefix, modulus, stamp in ((50768, "1 k", _U32, Type.DATETIME), (50944, "10 ", _TEN, Type.U32)):
-        totals = [_row(Type.U32, k, f"{prefix}{_unit(k)}", modulus) for k in _COARSE]
-        partials = [_row(Type.U32, f"par.{k}", f"{prefix}{_unit(k)}", modulus) for k in _COARSE]
-        demand = [_row(stamp, "demand.time", gaps=True, text="end of the last demand period, s since 2000-01-01"),
-                  _row(Type.U16, "demand.P", "1 W", gaps=True, secondary=True)]  # fmt: skip
-        yield from _placed(base, [Gap(2), *totals, *partials, Gap(36), *demand, Gap(4)])
-    for base, prefix, modulus in ((50848, "1 k", _U32), (51200, "10 ", _TEN)):
-        yield from _placed(base, [
-            _row(Type.U8, "id.tariffs", text="number of tariffs"), _row(Type.U8, "tariff", text="tariff in progress, 1..4"),
+    indexes = [f"{period}.{kind}" for p in PERIODS for period in (f"{p}-1", p) for kind in ("Ea+", "Ea-")]
+    end = "end of the last demand period, s since 2000-01-01"
+    coarse = ((36896, 50768, 50848), "1 k", _U32, Type.DATETIME)
+    fine = ((36928, 50944, 51200), "10 ", _TEN, Type.U32)
+    for (periods, totals, tariffs), prefix, modulus, stamp in (coarse, fine):
+        yield from _placed(periods, [_row(Type.U32, s, f"{prefix}Wh", modulus) for s in indexes])
+        counters = [*_COARSE, *(f"par.{kind}" for kind in _COARSE)]
+        yield from _placed(totals, [
+            Gap(2), *(_row(Type.U32, s, f"{prefix}{_unit(s)}", modulus) for s in counters), Gap(36),
+            _row(stamp, "demand.time", gaps=True, text=end),
+            _row(Type.U16, "demand.P", "1 W", gaps=True, secondary=True), Gap(4),
+        ])
+        yield from _placed(tariffs, [
+            _row(Type.U8, "id.tariffs", text="number of tariffs"),
+            _row(Type.U8, "tariff", text="tariff in progress, 1..4"),
             *_tariffs("Ea+", "Σ", prefix, modulus), Gap(8), *_tariffs("Er+", "Σ", prefix, modulus), Gap(8),
             *(_row(Type.U32, f"hours.{t}", "0.01 h", _U32) for t in TARIFFS[1:]), Gap(8),
-        ])  # fmt: skip
+        ])
 
 
 def _settings() -> Iterator[Row]:
@@ -226,22 +215,22 @@ def _settings() -> Iterator[Row]:
         _row(Type.U8, "ct_secondary", access=Access.RW, text="CT secondary, 1 or 5 A"),
         _row(Type.U16, "ct_primary", "1 A", access=Access.RW, text="CT primary, 1..12000 A"),
         Gap(7, Access.RW),
-    ])  # fmt: skip
+    ])
     yield from _placed(57354, [Gap(1, Access.RW), _row(Type.U16, "demand_period", "1 s", access=Access.RW)])
-    clock = (("day", Type.U8), ("month", Type.U8), ("year", Type.U16), ("hour", Type.U8), ("minute", Type.U8), ("second", Type.U8))
-    yield from _placed(57600, [_row(type_, f"clock.{part}", access=Access.W) for part, type_ in clock])
-    yield _reserved(57856, 1, Access.W)
+    clock = ("day", "month", "year", "hour", "minute", "second")
+    yield from _placed(57600, [_row(Type.U16 if part == "year" else Type.U8, f"clock.{part}", access=Access.W)
+                               for part in clock])
     yield from _placed(57888, [
         Gap(2, Access.W),
-        _row(Type.U16_HEX, "cmd.reset_partials", access=Access.W, text="bits: 01 Ea+, 02 Er+, 04 Eap, 08 Ea-, 10 Er-, 1F all"),
+        _command(Type.U16_HEX, "reset_partials", "bits: 01 Ea+, 02 Er+, 04 Eap, 08 Ea-, 10 Er-, 1F all"),
         Gap(1, Access.W),
-        _row(Type.U16_HEX, "cmd.reset_tariffs", access=Access.W, text="bits: 1 T1, 2 T2, 4 T3, 8 T4, FFFF all"),
-    ])  # fmt: skip
+        _command(Type.U16_HEX, "reset_tariffs", "bits: 1 T1, 2 T2, 4 T3, 8 T4, FFFF all"),
+    ])
     yield from _placed(58368, [_row(Type.U8, "address", access=Access.RW, text="slave address, 1..247")])
 
 
 def _load_curve() -> Iterator[Row]:
-    yield from _placed(61440, [_row(Type.U16_HEX, "cmd.curve", access=Access.W, text="0001 rewind, FFFE fetch the next records")])
+    yield from _placed(61440, [_command(Type.U16_HEX, "curve", "0001 rewind, FFFE fetch the next records")])
     yield from _placed(61456, [
         _row(Type.U8, "curve.count", gaps=True, text="records in the answer, 29 at most"),
         _row(Type.U8, "curve.words", "1 W", gaps=True, text="words per record, 4"),
@@ -249,16 +238,17 @@ def _load_curve() -> Iterator[Row]:
         _row(Type.U8, "curve.unit", gaps=True, text="physical unit, 0 = W"),
         _row(Type.U16, "curve.numerator", gaps=True, source="assumed", text="CT primary"),
         _row(Type.U16, "curve.denominator", gaps=True, source="assumed", text="CT secondary"),
-        _row(Type.DATETIME, "curve.time", gaps=True, text="end of the record's period; further records follow, 4 words each"),
+        _row(Type.DATETIME, "curve.time", gaps=True,
+             text="end of the record's period; further records follow, 4 words each"),
         _row(Type.U8, "curve.incomplete", gaps=True, text="0 a full period, 1 incomplete"),
         _row(Type.U16, "curve.mean", "1 W", gaps=True, secondary=True, text="mean P+ without the CT ratio"),
-    ])  # fmt: skip
+    ])
 
 
 _ROWS: Final = (
     *(row for base, scope in zip(_SCOPE_BASES, SCOPES, strict=True) for row in _scope_blocks(base, scope)),
-    *_reserved_settings(), *_partials_and_periods(), *_commands_and_flags(), *_identity(), *_measurements(),
+    *_gaps(), *_partials_and_rolls(), *_commands_and_flags(), *_identity(), *_measurements(),
     *_energies(), *_settings(), *_load_curve(),
-)  # fmt: skip
+)
 
 TABLE: Final = Table(SOURCE, _BLOCKS, tuple(sorted(_ROWS, key=lambda row: row.address)))

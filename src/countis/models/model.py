@@ -1,6 +1,7 @@
-"""What a model is: everything in which one meter differs from another, as data.
+"""What a model is: all differences between meters, as data.
 
-Rule: values only. A family shares its table, its menus and its constants; a model adds what §13 of the manual prints for it.
+Rule: values only. A family shares its table, its menus and its constants; a model adds what §13 of the manual
+prints for it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Family:
         return {entry.symbol: entry.digits for entries in self.setups.values() for entry in entries}
 
     def pulse_weight(self, ct_primary: int, ct_secondary: int) -> int:
-        """Return the weight of one output pulse in Wh, by floor(primary / secondary), at least 1 (§13, decision 33)."""
+        """Return the Wh of one output pulse by floor(primary / secondary), at least 1 (§13, decision 33)."""
         ratio = max(1, ct_primary // ct_secondary)
         return max(weight for lowest, weight in self.pulse_weights if lowest <= ratio)
 
@@ -84,9 +85,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Firmware:
-    """What the device says it runs (manual §10.8, decision 28); the host hands in what is installed.
+    """The firmware that the device displays (manual §10.8, decision 28); the host passes the installed one.
 
-    cs1, cs2: checksums of the metrological files and of all others. malfunction: cs1 is not the one that was recorded.
+    cs1, cs2: checksums of the metrological files and of all others. malfunction: cs1 is not the one that was
+    recorded.
     """
 
     version: tuple[int, int, int] = (0, 1, 0)

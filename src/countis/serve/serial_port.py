@@ -177,10 +177,10 @@ class SerialPort:
         if line is None:
             return data
         start = max(time.monotonic_ns(), self._free)
-        end = self._free = line.talk(_MASTER, data, start)
-        heard = line.hear(_METERS, start, end)
+        end = self._free = line.send(_MASTER, data, start)
+        heard = line.received(_METERS, start, end)
         if line.cable.echo:
-            self._later(end, bytes(byte.value for byte in line.hear(_MASTER, start, end)))
+            self._later(end, bytes(byte.value for byte in line.received(_MASTER, start, end)))
         line.forget(start - line.silence_ns)
         while (left := end - time.monotonic_ns()) > 0 and not self._stop.wait(max(0.0, left / 1e9 - _SPIN)):
             pass  # the last moment is spent looking at the clock, since waiting is not so exact
@@ -189,8 +189,8 @@ class SerialPort:
     def _queue_on_line(self, line: LineModel, answer: Answer) -> None:
         """Let a reply go out over the modelled line: after silence, at its speed, as the master hears it."""
         start = max(time.monotonic_ns(), self._free) + line.silence_ns + answer.delay_ns
-        end = self._free = line.talk(_METERS, answer.data, start)
-        heard = bytes(byte.value for byte in line.hear(_MASTER, start, end))
+        end = self._free = line.send(_METERS, answer.data, start)
+        heard = bytes(byte.value for byte in line.received(_MASTER, start, end))
         line.forget(start)
         self._later(end, heard)
 

@@ -1,4 +1,4 @@
-"""The PC end of the cable: reads and configures meters, real or virtual. It loads neither the meter nor numba."""
+"""The PC end of the cable: reads and configures meters, real or virtual, without loading one or numba."""
 
 from countis.site.bus import Bus, RemoteMeter
 from countis.site.line import Line, open_line

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Final
 
 from countis.modbus import pdu
@@ -17,24 +16,23 @@ _MEANING: Final = {1: "function or state", 2: "address", 3: "value", 11: "no suc
 
 
 class Bus:
-    """A line with its meters: `bus[5].read("P", "Ea+")`. Errors: BusError and its children.
+    """A line with its meters: `bus[5].read("P", "Ea+")`. Raises BusError and its children.
 
-    model: of the meters on it, whose table says where everything is.
+    model: of the meters; its table places every symbol.
     """
 
     def __init__(self, line: Line, model: Model = E44) -> None:
         self._line, self._model = line, model
 
     @classmethod
-    def open(
-        cls, target: str, *, baud: int = 38400, comset: str = "8N1", timeout: float = 1.0, model: Model = E44
-    ) -> Bus:
-        """Open a device path, `tcp://HOST:PORT` or `rtu+tcp://HOST:PORT`; baud and comset go with a path."""
+    def open(cls, target: str, *, baud: int = 38400, comset: str = "8N1", timeout: float = 1.0,
+             model: Model = E44) -> Bus:
+        """Open a device path, `tcp://HOST:PORT` or `rtu+tcp://HOST:PORT`; baud and comset are of a path."""
         return cls(open_line(target, baud=baud, comset=comset, timeout=timeout), model)
 
     @classmethod
     def loopback(cls, meter: Responder, model: Model = E44) -> Bus:
-        """Join a meter of this process, by real frames without a socket."""
+        """Connect to a meter of this process, by real frames without a socket."""
         return cls(Loopback(meter), model)
 
     def __getitem__(self, address: int) -> RemoteMeter:
@@ -43,7 +41,7 @@ class Bus:
     def __enter__(self) -> Bus:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -55,9 +53,8 @@ class Bus:
         reply = self._line.exchange(address, request)
         if reply[0] & pdu.ERROR:
             code = reply[1] if len(reply) > 1 else 0
-            raise Refused(
-                f"address {address}", f"refused with exception {code}, {_MEANING.get(code, 'unknown')}", code
-            )
+            wrong = f"refused with exception {code}, {_MEANING.get(code, 'unknown')}"
+            raise Refused(f"address {address}", wrong, code)
         return reply
 
     def read_words(self, address: int, start: int, count: int) -> list[int]:
@@ -81,7 +78,7 @@ class RemoteMeter:
         self._bus, self.address, self._table = bus, address, model.family.table
 
     def read(self, *symbols: str) -> dict[str, Reading]:
-        """Read quantities, settings or identity by symbol, the everyday ones without any; None = not available."""
+        """Read values by symbol, the everyday ones where none is named; None = not available."""
         plan = plan_of(self._table)
         chosen = plan.rows(symbols or plan.everyday)
         image: dict[int, int] = {}
@@ -90,10 +87,13 @@ class RemoteMeter:
         return {symbol: value(rows, image) for symbol, rows in chosen.items()}
 
     def write(self, **settings: int) -> None:
-        """Write settings: checked before they are sent, read back after. SettingError, UnknownSymbol, BusError."""
-        rows = {symbol: self._writable(symbol) for symbol, number in settings.items() if setting(symbol).check(number) == number}
+        """Check, write and read back settings. Raises SettingError, UnknownSymbol, BusError."""
+        rows = []
         for symbol, number in settings.items():
-            self._bus.write_words(self.address, rows[symbol].address, [number])
+            setting(symbol).check(number)
+            rows.append(self._writable(symbol))
+        for row, (symbol, number) in zip(rows, settings.items(), strict=True):
+            self._bus.write_words(self.address, row.address, [number])
             if symbol == "address":
                 self.address = number
         for symbol, now in self.read(*settings).items():

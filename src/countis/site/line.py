@@ -1,7 +1,7 @@
 """Ways to a slave: serial port, TCP, RTU over TCP, or a meter in this process.
 
-Rule: a line carries one request PDU to one address and brings back the reply PDU, or raises NoReply or BadReply. It knows
-nothing of registers.
+Rule: a line carries one request PDU to one address and returns the reply PDU, or raises NoReply or BadReply.
+It knows nothing of registers.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import serial
 
 from countis.modbus import rtu, tcp
 from countis.modbus.pdu import ERROR, READ, WRITE, WRITE_MANY
+from countis.words import notation
 from countis.words.errors import BadReply, BusError, NoReply
 
-_PARITIES: Final = {"N": serial.PARITY_NONE, "E": serial.PARITY_EVEN, "O": serial.PARITY_ODD}
 _WRITE_REPLY: Final = 8
 _TARGETS: Final = "a device path, tcp://HOST:PORT, rtu+tcp://HOST:PORT"
 
 
 class Line(Protocol):
-    """What Bus needs of a way to slaves."""
+    """A way to slaves."""
 
     def exchange(self, address: int, request: bytes) -> bytes: ...
 
@@ -37,15 +37,8 @@ class Responder(Protocol):
     def rtu(self, frame: bytes) -> bytes: ...
 
 
-def parse_comset(text: str) -> tuple[str, int]:
-    """Return parity and stop bits of `8N1`, `8E1`, `8O1`, `8N2`, …; BusError tells what is allowed."""
-    if len(text) == 3 and text[0] == "8" and text[1].upper() in _PARITIES and text[2] in "12":
-        return text[1].upper(), int(text[2])
-    raise BusError("--comset", f"{text!r} is not possible", "8N1, 8E1, 8O1, 8N2, 8E2, 8O2")
-
-
 def check_rtu_reply(address: int, request: bytes, reply: bytes) -> bytes:
-    """Return the PDU of a reply frame; BadReply where CRC, address or function are not those asked for."""
+    """Return the PDU of a reply frame; BadReply where CRC, address or function do not match the request."""
     if not rtu.is_whole(reply):
         raise BadReply(f"address {address}", f"wrong CRC in {reply.hex(' ')}")
     if reply[0] != address or reply[1] & 0x7F != request[0]:
@@ -54,7 +47,7 @@ def check_rtu_reply(address: int, request: bytes, reply: bytes) -> bytes:
 
 
 def _reply_length(head: bytes) -> int | None:
-    """Return the length of an RTU reply from its first three bytes, None while they are not there."""
+    """Return the length of an RTU reply from its first three bytes, None for fewer."""
     if len(head) < 3:
         return None
     if head[1] & ERROR:
@@ -63,7 +56,7 @@ def _reply_length(head: bytes) -> int | None:
 
 
 class Loopback:
-    """Joins the real master and the real slave by real bytes, without a socket."""
+    """A meter in this process, reached by real frames without a socket."""
 
     def __init__(self, meter: Responder) -> None:
         self._meter = meter
@@ -82,12 +75,14 @@ class SerialLine:
     """A serial port, or a pty."""
 
     def __init__(self, path: str, baud: int, comset: str, timeout: float) -> None:
-        parity, stop_bits = parse_comset(comset)
-        try:
-            self._port = serial.Serial(path, baud, parity=_PARITIES[parity], stopbits=stop_bits, timeout=timeout)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error).split(":")[0]
-            raise BusError(path, f"cannot be opened: {reason}", str(_TARGETS)) from None
+        parity, stop_bits = notation.comset(comset, "--comset")
+        try:  # pyserial has the letters of a comset as constants
+            self._port = serial.Serial(path, baud, parity=parity, stopbits=stop_bits, timeout=timeout)
+        except OSError as error:  # without a reason from pyserial where the file is no port
+            reason = error.strerror or "Could not configure port"
+            raise BusError(path, f"cannot be opened: {reason}", _TARGETS) from None
+        except ValueError as error:
+            raise BusError(path, f"cannot be opened: {error}", _TARGETS) from None
         self._silence = rtu.silence_ns(baud, 9 + stop_bits + (parity != "N")) / 1e9
 
     def exchange(self, address: int, request: bytes) -> bytes:
@@ -109,11 +104,15 @@ class SerialLine:
         self._port.close()
 
 
-class _Socket:
-    """A TCP connection with a time-out for the whole of each reply.
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
-    After a reply that did not come, or was not one, the next exchange begins on a new connection: what is late must not be
-    taken for an answer to something else.
+
+class _Socket:
+    """A TCP connection with one time-out for each whole reply.
+
+    After a missing or bad reply the next exchange uses a new connection, so that a late reply is not taken
+    for that of another request.
     """
 
     def __init__(self, host: str, port: int, timeout: float) -> None:
@@ -126,12 +125,11 @@ class _Socket:
         try:
             self._socket = socket.create_connection(self._at, self._timeout)
         except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise BusError(self.name, f"cannot connect: {reason}", "a listening port") from None
+            raise BusError(self.name, f"cannot connect: {_reason(error)}", "a listening port") from None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def exchange(self, address: int, request: bytes) -> bytes:
-        if self._spoilt or select.select([self._socket], [], [], 0)[0]:  # bytes that wait now answer nothing we asked
+        if self._spoilt or select.select([self._socket], [], [], 0)[0]:  # late bytes
             self.close()
             self._connect()
         self._spoilt = True
@@ -147,7 +145,7 @@ class _Socket:
         try:
             self._socket.sendall(data)
         except OSError as error:
-            raise BusError(self.name, str(error.strerror or error)) from None
+            raise BusError(self.name, _reason(error)) from None
 
     def _receive(self, count: int) -> bytes:
         data = bytearray()
@@ -158,7 +156,7 @@ class _Socket:
             except TimeoutError:
                 raise NoReply(self.name, "no reply") from None
             except OSError as error:
-                raise BusError(self.name, str(error.strerror or error)) from None
+                raise BusError(self.name, _reason(error)) from None
             if not part:
                 raise NoReply(self.name, "connection closed")
             data += part
@@ -196,20 +194,12 @@ class RtuTcpLine(_Socket):
         return check_rtu_reply(address, request, data + self._receive(length - len(data)))
 
 
-def parse_endpoint(text: str, where: str) -> tuple[str, int]:
-    """Return host and port of `HOST:PORT`; BusError tells what is allowed."""
-    host, _, port = text.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
-        raise BusError(where, f"{text!r} is not possible", "HOST:PORT")
-    return host.strip("[]"), int(port)
-
-
 def open_line(target: str, *, baud: int = 38400, comset: str = "8N1", timeout: float = 1.0) -> Line:
     """Open a device path, `tcp://HOST:PORT` or `rtu+tcp://HOST:PORT`; BusError where it cannot be opened."""
     scheme, separator, rest = target.partition("://")
     if not separator:
         return SerialLine(target, baud, comset, timeout)
     if scheme not in ("tcp", "rtu+tcp"):
-        raise BusError(target, "unknown kind of target", str(_TARGETS))
-    host, port = parse_endpoint(rest, target)
+        raise BusError(target, "unknown kind of target", _TARGETS)
+    host, port = notation.endpoint(rest, target)
     return TcpLine(host, port, timeout) if scheme == "tcp" else RtuTcpLine(host, port, timeout)

@@ -1,7 +1,7 @@
 """Which registers to read for which symbols, in the fewest requests.
 
-Rule: worked out from a table alone. Of several registers of one quantity the finest is taken: k-units with their residual,
-then 10-units, then k-units.
+Rule: derived from a table alone. Of several registers of one quantity the finest is read: k-units with their
+residual, then 10-units, then k-units.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from countis.words.errors import UnknownSymbol
 from countis.words.quantities import LIVE_COLUMN
 
 Reading = float | int | str | None
-EVERYDAY: Final = (*LIVE_COLUMN, "tariff", "Ea+", "Ea-", "Er+", "Er-", "Eap", "net.Ea", "demand.P", "id.extended_name")
+EVERYDAY: Final = (*LIVE_COLUMN, "tariff", "Ea+", "Ea-", "Er+", "Er-", "Eap", "net.Ea", "demand.P",
+                   "id.extended_name")
 _RESIDUAL: Final = 10**4
 _NINE_DIGITS: Final = 10**9
 
@@ -33,15 +34,14 @@ class Plan:
 
     def rows(self, symbols: Iterable[str]) -> dict[str, tuple[Row, ...]]:
         """Return the rows to read for each symbol; UnknownSymbol where the table has none."""
-        chosen = {}
-        for symbol in symbols:
+        names = list(symbols)
+        for symbol in names:
             if symbol not in self.sources:
                 raise UnknownSymbol(symbol, self.sources)
-            chosen[symbol] = self.sources[symbol]
-        return chosen
+        return {symbol: self.sources[symbol] for symbol in names}
 
     def requests(self, rows: Iterable[Row]) -> list[tuple[int, int]]:
-        """Return the fewest reads (address, count) that cover the rows: each spans what the table lets it."""
+        """Return the fewest reads (address, count) that cover the rows within what the table allows."""
         spans: list[tuple[int, int]] = []
         for row in sorted(rows, key=lambda r: r.address):
             end = row.address + row.words
@@ -55,9 +55,9 @@ class Plan:
 
     def _readable(self, address: int, count: int) -> bool:
         place = self._table.locate(address, count)
-        return place is not None and all(
-            block.unlocked & Functions.READ for block in self._table.blocks_at(place, count)
-        )
+        if place is None:
+            return False
+        return all(block.unlocked & Functions.READ for block in self._table.blocks_at(place, count))
 
 
 @functools.cache
@@ -67,25 +67,27 @@ def plan_of(table: Table) -> Plan:
 
 
 def _sources(table: Table) -> dict[str, tuple[Row, ...]]:
-    """Give each readable symbol the rows that make its value up."""
+    """Return the rows that make up the value of each readable symbol."""
     candidates: dict[str, list[tuple[Row, ...]]] = {}
     ct = tuple(row for row in map(table.row_of, ("ct_primary", "ct_secondary")) if row is not None)
     for row, following in zip_longest(table.rows, table.rows[1:]):
-        if not row.symbol or not row.access.reads or (row.type is Type.RESERVED and not row.codes):
+        reserved = row.type is Type.RESERVED and not row.codes
+        if not row.symbol or not row.access.reads or reserved or row.modulus == _RESIDUAL:
             continue
-        if row.modulus == _RESIDUAL:
-            continue
-        pair = following is not None and following.symbol == row.symbol and following.modulus == _RESIDUAL
-        rows = (row, following) if pair and following is not None else (row, *ct) if row.secondary else (row,)
+        rows = (row, *ct) if row.secondary else (row,)
+        if following is not None and following.symbol == row.symbol and following.modulus == _RESIDUAL:
+            rows = (row, following)
         candidates.setdefault(row.symbol, []).append(rows)
     return {symbol: _finest(rows) for symbol, rows in candidates.items()}
 
 
 def _finest(candidates: list[tuple[Row, ...]]) -> tuple[Row, ...]:
-    """Return the finest register; one that wraps at nine digits together with the k-unit register that tells how often."""
+    """Return the finest register; one of nine digits with the k-unit register that counts its wraps."""
     best = min(candidates, key=_coarseness)
-    wide = next((rows[0] for rows in candidates if len(rows) == 1 and rows[0].modulus > best[0].modulus), None)
-    return (*best, wide) if len(best) == 1 and best[0].modulus == _NINE_DIGITS and wide is not None else best
+    if len(best) > 1 or best[0].modulus != _NINE_DIGITS:
+        return best
+    wider = [rows[0] for rows in candidates if len(rows) == 1 and rows[0].modulus > _NINE_DIGITS]
+    return (*best, *wider[:1])
 
 
 def _coarseness(rows: tuple[Row, ...]) -> tuple[bool, float, int]:
@@ -94,7 +96,7 @@ def _coarseness(rows: tuple[Row, ...]) -> tuple[bool, float, int]:
 
 
 def value(rows: Sequence[Row], image: Mapping[int, int]) -> Reading:
-    """Return the SI value of a symbol from the words that were read, by address."""
+    """Return the SI value of a symbol from its rows and the words read, by address."""
     parts = [words.decode(row, [image[row.address + k] for k in range(row.words)]) for row in rows]
     first, *others = parts
     if None in parts:

@@ -1,15 +1,14 @@
-"""Replay: the requests of a trace sent again, to a meter real or virtual, and what it answers differently.
+"""Replay: the requests of a trace sent again, to a real or virtual meter, and the differences of its replies.
 
-Rule: replies must have the same structure (function, length, exception) and the same settings and identity; quantities are
-live, they may differ and are told. A gateway's word that a unit does not answer is silence. Each request is sent when its time
-has come, or at once after one that was late.
+Rule: structure (function, length, exception), settings and identity must be the same; quantities may differ,
+which is reported. Exception 11 of a gateway is silence. Requests are sent at their time, at once if late.
 """
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -28,7 +27,7 @@ _TABLE = E44.family.table
 
 
 class RecordedExchange(NamedTuple):
-    """A request of a trace and what replied to it, as RTU frames; no bytes are silence."""
+    """A request of a trace and its reply, as RTU frames; no bytes are silence."""
 
     time_us: int
     request: bytes
@@ -44,7 +43,7 @@ class Verdict(Enum):
 
 
 class Difference(NamedTuple):
-    """One thing that is not as it was; expected: a quantity, which lives."""
+    """One difference between two replies. expected: of a quantity, which may change."""
 
     what: str
     then: str
@@ -63,7 +62,7 @@ class Compared:
 
 
 class Outcome(Enum):
-    """What came of a request."""
+    """The kind of what came back."""
 
     REPLY = "reply"
     SILENCE = "no reply"
@@ -78,20 +77,26 @@ class Reply(NamedTuple):
     wrong: str = ""
 
     def text(self, request: bytes) -> str:
-        """Say what came back."""
+        """Return in words what came back."""
         if self.outcome is Outcome.BAD:
             return f"{self.outcome.value}, {self.wrong}"
         return explain.reply(_TABLE, request, self.data).text if self.data else self.outcome.value
 
 
-def _reply(data: bytes) -> Reply:
-    """Take a PDU; a gateway's word that nobody answers is silence."""
+def _reply(ask: Callable[[], bytes]) -> Reply:
+    """Return what a call gave: its PDU, or how it failed; exception 11 of a gateway is silence."""
+    try:
+        data = ask()
+    except NoReply:
+        return Reply(Outcome.SILENCE)
+    except BadReply as error:
+        return Reply(Outcome.BAD, wrong=str(error))
     absent = data[0] & pdu.ERROR and data[1:] == bytes((pdu.Code.GATEWAY_TARGET,))
     return Reply(Outcome.SILENCE if absent else Outcome.REPLY, data)
 
 
 def exchanges(frames: Sequence[LineFrame]) -> list[RecordedExchange]:
-    """Return requests with their replies; TraceError where a reply has no request, or a request cannot be sent."""
+    """Return requests with their replies; TraceError for a reply without request, or a request too short."""
     pairs: list[RecordedExchange] = []
     for frame, before in zip(frames, (None, *frames), strict=False):
         if frame.direction is Direction.REQUEST:
@@ -105,37 +110,26 @@ def exchanges(frames: Sequence[LineFrame]) -> list[RecordedExchange]:
     return pairs
 
 
-def replay(recorded: Sequence[RecordedExchange], line: Line, address: int | None, speed: float) -> Iterator[Compared]:
-    """Send each request, in the recorded rhythm times `speed`, and compare. address: of the meter, None: as recorded."""
-    due, before = time.monotonic(), None
-    for exchange in recorded:
-        gap = 0 if before is None else exchange.time_us - before
-        before = exchange.time_us
-        due += max(0, gap) / 1e6 / speed
+def replay(recorded: Sequence[RecordedExchange], line: Line, address: int | None,
+           speed: float) -> Iterator[Compared]:
+    """Send each request in the recorded rhythm times `speed`, and compare. address: None = as recorded."""
+    due = time.monotonic()
+    for before, exchange in zip((*recorded[:1], *recorded), recorded, strict=False):
+        due += max(0, exchange.time_us - before.time_us) / 1e6 / speed
         time.sleep(max(0.0, due - time.monotonic()))
         unit, request = exchange.request[0], exchange.request[1:-2]
         unit = unit if address is None or unit == rtu.BROADCAST else address
-        yield Compared(exchange, unit, *compare(request, _recorded(exchange), _asked(line, unit, request)))
+        now = _reply(functools.partial(line.exchange, unit, request))
+        yield Compared(exchange, unit, *compare(request, _recorded(exchange), now))
 
 
 def _recorded(exchange: RecordedExchange) -> Reply:
-    if not exchange.reply:
+    _, request, reply = exchange
+    if not reply:
         return Reply(Outcome.SILENCE)
-    if len(exchange.reply) < 4:
-        return Reply(Outcome.BAD, wrong=f"{len(exchange.reply)} bytes")
-    try:
-        return _reply(check_rtu_reply(exchange.request[0], exchange.request[1:-2], exchange.reply))
-    except BadReply as error:
-        return Reply(Outcome.BAD, wrong=str(error))
-
-
-def _asked(line: Line, unit: int, request: bytes) -> Reply:
-    try:
-        return _reply(line.exchange(unit, request))
-    except NoReply:
-        return Reply(Outcome.SILENCE)
-    except BadReply as error:
-        return Reply(Outcome.BAD, wrong=str(error))
+    if len(reply) < 4:
+        return Reply(Outcome.BAD, wrong=f"{len(reply)} bytes")
+    return _reply(functools.partial(check_rtu_reply, request[0], request[1:-2], reply))
 
 
 def compare(request: bytes, then: Reply, now: Reply) -> tuple[Verdict, tuple[Difference, ...]]:
@@ -164,23 +158,24 @@ def _exact(table: Table) -> dict[int, str]:
 
 
 def _values(request: bytes, then: bytes, now: bytes) -> Iterator[Difference]:
-    """Yield the values that two replies to a read of the same length have different."""
+    """Yield the differences of two replies of the same length to a read."""
     exact, named = _exact(_TABLE), set()
     before, after = (explain.reply(_TABLE, request, data).values for data in (then, now))
     for (symbol, old), (_, new) in zip(before, after, strict=True):
         if old != new:
             named.add(symbol)
-            yield Difference(symbol, value_text(symbol, old), value_text(symbol, new), symbol not in exact.values())
+            texts = value_text(symbol, old), value_text(symbol, new)
+            yield Difference(symbol, *texts, expected=symbol not in exact.values())
     start = int.from_bytes(request[1:3], "big")
     for k in range(2, len(then) - 1, 2):  # a setting of which only a part was read
-        word = start + (k - 2) // 2
-        if then[k : k + 2] != now[k : k + 2] and word in exact and exact[word] not in named:
-            yield Difference(f"{exact[word]}, word {word}", then[k : k + 2].hex().upper(), now[k : k + 2].hex().upper())
+        word, old_word, new_word = start + (k - 2) // 2, then[k : k + 2], now[k : k + 2]
+        if old_word != new_word and word in exact and exact[word] not in named:
+            yield Difference(f"{exact[word]}, word {word}", old_word.hex().upper(), new_word.hex().upper())
 
 
 def lines(compared: Compared) -> Iterator[str]:
-    """Say how an exchange compares: a line for it, and one for each difference."""
-    asked = explain.request(_TABLE, compared.exchange.request[1:-2]).text
-    yield f"{iso(compared.exchange.time_us)}  unit {compared.unit}  {asked}: {compared.verdict.value}"
+    """Yield a line for an exchange, and one for each difference."""
+    request = explain.request(_TABLE, compared.exchange.request[1:-2]).text
+    yield f"{iso(compared.exchange.time_us)}  unit {compared.unit}  {request}: {compared.verdict.value}"
     for one in compared.differences:
         yield f"{'  ' if one.expected else '! '}{one.what}: then {one.then}, now {one.now}"

@@ -1,1 +1,1 @@
-"""The language of the house: what can be seen, set and commanded, and what can go wrong."""
+"""The common terms: quantities, settings, commands and errors."""

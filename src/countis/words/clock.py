@@ -1,4 +1,4 @@
-"""Time as the meter tells it: nanoseconds inside, seconds since 2000-01-01 00:00 where its clock is shown or set."""
+"""The meter's time: ns inside, seconds since 2000-01-01 00:00 where its clock is displayed or set."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 SECOND: Final = 1_000_000_000  # ns
 DAY: Final = 86_400 * SECOND
-EPOCH: Final = "2000-01-01T00:00:00"  # where the meter's clock begins (table V201.255, 50512); it knows no zone
-EPOCH_UNIX: Final = 946_684_800  # the same in Unix time, were its zone UTC
+EPOCH: Final = "2000-01-01T00:00:00"  # zero of the meter's clock, without a zone (table V201.255, 50512)
+EPOCH_UNIX: Final = 946_684_800  # s; EPOCH in Unix time if the zone is UTC
 
 
 def text(seconds: int) -> str:

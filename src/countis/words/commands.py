@@ -1,7 +1,6 @@
-"""Everything that changes the meter, as values; keys, Modbus writes and the host end in these.
+"""Everything that changes the meter, as values; keys, Modbus writes and the host all end in these.
 
-Rule: `Meter.apply([...])` checks all of them, then carries out all or none, and returns a Refusal or None. A command says
-itself whether the open window of samples is closed first, and whether a meter with a damaged memory takes it.
+Rule: `Meter.apply([...])` checks all of a list, then carries out all or none, and returns a Refusal or None.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class Origin(IntEnum):
 
 
 class EventKind(IntEnum):
-    """What the event log tells of; the numbers are those in the memory."""
+    """What an entry of the event log is about; the numbers are those in the memory."""
 
     POWER = 1  # off, on; start: the meter was loaded from its memory
     OVERLOAD = 2  # a channel went beyond what is measured with accuracy, or came back
@@ -33,20 +32,29 @@ class EventKind(IntEnum):
     CLOCK = 4  # s since 2000-01-01
     RESET = 5  # a partial, in Wh, varh or VAh
     TARIFF = 6
-    MEMORY = 7  # a damaged copy or what a cut had left was taken away
+    MEMORY = 7  # a damaged copy, or the rest of an interrupted write, was removed
     FAULTS = 8  # faults on purpose, switched on or off
 
 
 class _Command:
-    """What commands say of themselves; these are the rule, and a few say otherwise."""
+    """What holds for commands in general.
+
+    needs_memory: a meter with a damaged memory refuses it. closes_window: samples so far are counted first.
+    """
 
     __slots__ = ()
     needs_memory: ClassVar[bool] = True
 
     @property
     def closes_window(self) -> bool:
-        """Whether the samples of before are counted before it is carried out."""
         return False
+
+
+class _WithoutMemory(_Command):
+    """A command that a meter with a damaged memory takes too."""
+
+    __slots__ = ()
+    needs_memory: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,34 +66,31 @@ class SetSetting(_Command):
 
     @property
     def closes_window(self) -> bool:
-        """Whether energy is rated by this setting."""
         return setting(self.symbol).rates
 
 
 @dataclass(frozen=True, slots=True)
 class SetCalibration(_Command):
-    """Set the constants of the front end."""
+    """Set the constants of the front end; the open window was measured with those before."""
 
     calibration: Calibration
 
     @property
     def closes_window(self) -> bool:
-        """The window that is open was measured with the constants of before."""
         return True
 
 
 @dataclass(frozen=True, slots=True)
 class SelectTariff(_Command):
-    """Put a tariff, 1..4, in force; only where the tariff is controlled by the bus."""
+    """Put a tariff, 1..4, in force; only where the bus controls the tariff."""
 
     tariff: int
 
 
 @dataclass(frozen=True, slots=True)
-class SetTariffInput(_Command):
-    """Put a voltage on terminals 6-7: 0 V is T1, 80..276 V is T2, between 20 and 80 V nothing changes (decision 34)."""
+class SetTariffInput(_WithoutMemory):
+    """Put a voltage on terminals 6-7: 0 V is T1, 80..276 V is T2; 20..80 V changes nothing (decision 34)."""
 
-    needs_memory: ClassVar[bool] = False
     volts: float
 
 
@@ -105,7 +110,7 @@ class StopPartial(_Command):
 
 @dataclass(frozen=True, slots=True)
 class ResetPartials(_Command):
-    """Set partials to zero; whether they run is not changed."""
+    """Set partials to zero; those that run go on running."""
 
     symbols: tuple[str, ...]
 
@@ -118,10 +123,9 @@ class SetClock(_Command):
 
 
 @dataclass(frozen=True, slots=True)
-class NudgeClock(_Command):
-    """Let the clock go wrong by some ns, as a drifting one does; nothing is noted of it."""
+class NudgeClock(_WithoutMemory):
+    """Move the clock by some ns, as drift does; the event log does not note it."""
 
-    needs_memory: ClassVar[bool] = False
     ns: int
 
 
@@ -130,34 +134,29 @@ class RewindLoadCurve(_Command):
     """Put the read pointer of the load curve before its oldest record."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class FetchLoadCurve(_Command):
     """Take the next records, 29 at most, into the answer of block 61462."""
 
 
-
 @dataclass(frozen=True, slots=True)
-class SetPace(_Command):
-    """Tell the panel how much faster than its own time the meter is fed; what is counted does not depend on it."""
+class SetPace(_WithoutMemory):
+    """Tell the panel how many times faster than real time the meter is fed; counting ignores it."""
 
-    needs_memory: ClassVar[bool] = False
     pace: float
 
 
 @dataclass(frozen=True, slots=True)
-class SetDiagnostics(_Command):
-    """Switch functions 8 and 43/14 on or off, which the device does not have."""
+class SetDiagnostics(_WithoutMemory):
+    """Switch functions 8 and 43/14, which the device does not have, on or off."""
 
-    needs_memory: ClassVar[bool] = False
     on: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Note(_Command):
-    """Put an entry into the event log of what befell the meter from outside; texts are cut to 16 characters."""
+class Note(_WithoutMemory):
+    """Put an event from outside the meter into its log; texts are cut to 16 characters."""
 
-    needs_memory: ClassVar[bool] = False
     kind: EventKind
     subject: str
     old: str = ""
@@ -167,7 +166,7 @@ class Note(_Command):
 Command = (
     SetSetting | SetCalibration | SelectTariff | SetTariffInput | StartPartial | StopPartial | ResetPartials
     | SetClock | NudgeClock | RewindLoadCurve | FetchLoadCurve | SetPace | SetDiagnostics | Note
-)  # fmt: skip
+)
 
 
 class Reason(Enum):
@@ -180,7 +179,7 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A command that was not carried out, and none of those beside it."""
+    """Why no command of a list was carried out; where, wrong, allowed: as in SettingError."""
 
     reason: Reason
     where: str
@@ -189,8 +188,8 @@ class Refusal:
 
     @property
     def error(self) -> SettingError:
-        """What to raise where a refusal is the end of it."""
+        """The refusal as an exception."""
         return SettingError(self.where, self.wrong, self.allowed)
 
 
-Apply = Callable[[Sequence[Command], Origin], Refusal | None]  # all of a list or none, as Meter.apply
+Apply = Callable[[Sequence[Command], Origin], Refusal | None]  # as Meter.apply: all of a list, or none

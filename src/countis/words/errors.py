@@ -22,19 +22,19 @@ from typing import Self
 
 
 def printable(text: str) -> str:
-    """Return text on one line, `?` for what cannot be printed."""
+    """Return a text on one line, with `?` for each character that cannot be printed."""
     return "".join(ch if ch.isprintable() else "?" for ch in text)
 
 
 def plain(text: str, most: int = 60) -> str:
-    """Return what somebody wrote as printable text of bounded length."""
+    """Return a foreign text as printable text of at most `most` characters."""
     return printable(text if len(text) <= most else f"{text[: most - 1]}…")
 
 
 class CountisError(Exception):
     """Any error of ours; its text is one line for people: `WHERE: what is wrong (allowed: …)`.
 
-    where: an option, a file with its line, a setting, a channel. allowed: what would do instead, "" where nothing would.
+    where: an option, a file with its line, a setting, a channel. allowed: what is possible instead, or "".
     """
 
     def __init__(self, where: object, wrong: object, allowed: object = "") -> None:
@@ -46,14 +46,14 @@ class CountisError(Exception):
         return f"{place}{self.wrong}" + (f" (allowed: {self.allowed})" if self.allowed else "")
 
     def inside(self, where: object) -> Self:
-        """Return the same error, told from further out: of a file that a key stands in, of a meter that a setting belongs to."""
+        """Return the same error with an outer place before its own, such as the file of a key."""
         outer = copy(self)
         outer.where = f"{where}: {self.where}" if self.where else str(where)
         return outer
 
 
 class SettingError(CountisError, ValueError):
-    """A setting was given a value that it does not take."""
+    """A setting does not take a value."""
 
 
 class UnknownSymbol(CountisError, KeyError):
@@ -77,7 +77,7 @@ class SiteError(CountisError, ValueError):
 
 
 class TraceError(CountisError, ValueError):
-    """A trace of what was said on a line cannot be read or written."""
+    """A trace of a line cannot be read or written."""
 
 
 class MemoryImageError(CountisError):

@@ -1,6 +1,6 @@
-"""What a front panel shows, in the words of its menus: pages by symbol, setups by what they set.
+"""The parts of a front panel's menus: pages by symbol, setups by the settings they change.
 
-Rule: shapes only; the menus of a family of meters stand with the family (models/), what walks and draws them in meter/panel.
+Rule: shapes only. The menus of a family stand with the family (models/); meter/panel walks and draws them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class Form(Enum):
-    """How a value is written: each a row of panel/digits.py, or a rule of its own."""
+    """How the LCD writes a value: a row of panel/digits.py, or a rule of its own."""
 
     ENERGY = "energy"
     AMPERE = "ampere"  # a CT, digit by digit
@@ -25,7 +25,7 @@ class Form(Enum):
 
 
 class Setup(Enum):
-    """The two setups, by what the LCD calls them."""
+    """The two setups, by their name on the LCD."""
 
     ONE = "SEtuP.1"
     TWO = "SEtuP.2"
@@ -35,8 +35,8 @@ class Setup(Enum):
 class Page:
     """One page of the LCD.
 
-    symbol: a quantity, a setting, or an item of the firmware. signs: what is lit beside the value. tariff: the page's own,
-    0 = none. code: of a setting or an item. partial: keys start, stop and reset what it shows.
+    symbol: a quantity, a setting, or an item of the firmware. signs: the symbols lit beside the value.
+    tariff: 1..4, 0 = none. code: of a setting or an item. partial: keys start, stop and reset the value.
     """
 
     symbol: str
@@ -50,7 +50,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Menu:
-    """One menu: what the LCD calls it, its pages, and the setup that keys enter from it."""
+    """One menu: its name on the LCD, its pages, and the setup that keys enter from it."""
 
     name: str
     pages: tuple[Page, ...]
@@ -59,7 +59,7 @@ class Menu:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One page of a setup: a setting, digit by digit (`digits` of them) or by choice (0), or a partial to reset."""
+    """One page of a setup: a setting, or a partial to reset. digits: how many are keyed in; 0: a list."""
 
     symbol: str
     digits: int = 0

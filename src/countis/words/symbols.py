@@ -1,4 +1,4 @@
-"""What any symbol stands for, quantity or setting: its unit and its value as people read it."""
+"""Units and values of any symbol, quantity or setting, as people read them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ NOT_AVAILABLE = "----"
 
 def unit_of(symbol: str) -> str:
     """Return the unit of a symbol, "" where it has none."""
-    quantity, setting = QUANTITIES.get(symbol), SETTINGS.get(symbol)
-    unit = quantity.unit if quantity is not None else setting.unit if setting is not None else ""
-    return "" if unit == "1" else unit
+    row = QUANTITIES.get(symbol) or SETTINGS.get(symbol)
+    return "" if row is None or row.unit == "1" else row.unit
 
 
 def value_text(symbol: str, value: float | int | str | None) -> str:
-    """Write a value with its unit on one line; text stands in quotes."""
+    """Write a value with its unit on one line: text in quotes, None as `----`."""
     if value is None:
         return NOT_AVAILABLE
     if isinstance(value, str):

@@ -223,8 +223,8 @@ class LineHub:
         """Return what a master hears of replies that begin together."""
         line = LineModel(self.speed.baud, cable=Cable())
         first = min(answer.delay_ns for answer in answers)
-        ends = [line.talk(station, answer.data, answer.delay_ns - first) for station, answer in enumerate(answers, 1)]
-        return bytes({byte.at: byte.value for byte in line.hear(0, -1, max(ends))}.values())
+        ends = [line.send(station, answer.data, answer.delay_ns - first) for station, answer in enumerate(answers, 1)]
+        return bytes({byte.at: byte.value for byte in line.received(0, -1, max(ends))}.values())
 
     def _unit(self, unit: int) -> MeterPort | None:
         """Return the meter that a unit id of TCP is for: several are known by their address alone (decision 35)."""

@@ -1,6 +1,7 @@
-"""Faults on purpose: what a meter does to its replies so that masters can be tried against it.
+"""Faults on purpose: what a meter does to its replies, so that masters can be tested against it.
 
-Rule: pure and seeded; the same seed, requests and times give the same faults. Times are line time in ns since the meter began.
+Rule: pure and seeded; the same seed, requests and times give the same faults. Times are ns of line time since
+the meter began.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from countis.modbus.line.answer import SILENCE, Answer
 from countis.modbus.line.chance import chance
 from countis.words.clock import SECOND
 from countis.words.errors import SettingError, printable
+from countis.words.toml import number
 
 FOREVER: Final = 1 << 62
 
 
 class FaultKind(Enum):
-    """What goes wrong; where it has an amount, the unit of that."""
+    """What goes wrong; the comment is the unit of its amount, if it has one."""
 
     NO_REPLY = "no_reply"
     LATE = "late"  # ms
@@ -33,11 +35,11 @@ class FaultKind(Enum):
     EXCEPTION = "exception"  # its code
     BUSY = "busy"
     DEAD = "dead"
-    STALE = "stale"  # no samples come; after so many s without any it is silent
+    STALE = "stale"  # samples stop; s without any after which it is silent
     DRIFT = "drift"  # of the clock, parts per million
 
 
-# kind -> name of its amount, what it is when not given, and what is allowed
+# kind -> name of its amount, default, lowest, highest
 AMOUNTS: Final[dict[FaultKind, tuple[str, float, float, float]]] = {
     FaultKind.LATE: ("ms", 500.0, 0.0, 60_000.0),
     FaultKind.TRUNCATED: ("bytes", 1.0, 1.0, 255.0),
@@ -46,12 +48,13 @@ AMOUNTS: Final[dict[FaultKind, tuple[str, float, float, float]]] = {
     FaultKind.STALE: ("after", 5.0, 0.0, 1e6),
     FaultKind.DRIFT: ("ppm", 100.0, -100_000.0, 100_000.0),
 }
-_KEYS: Final = ("kind", "at", "for", "share", *dict.fromkeys(name for name, *_ in AMOUNTS.values()))
+AMOUNT_NAMES: Final = tuple(dict.fromkeys(name for name, *_ in AMOUNTS.values()))
+_KEYS: Final = ("kind", "at", "for", "share", *AMOUNT_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault from a time on, for a while, for a share of the replies."""
+    """One fault, from start to end, on a share of the replies."""
 
     kind: FaultKind
     start: int = 0
@@ -60,24 +63,24 @@ class Fault:
     amount: float = 0.0
 
     def holds(self, now: int) -> bool:
-        """Tell whether it is its time."""
+        """Tell whether it is in force."""
         return self.start <= now < self.end
 
 
 def read_fault(row: Mapping[str, Any], now: int = 0) -> Fault:
-    """Read one fault of a TOML or JSON table; `at` counts from `now`. SettingError says what is allowed."""
+    """Read one fault of a TOML or JSON table, whose `at` counts from `now`."""
     unknown = [key for key in row if key not in _KEYS]
     if unknown:
         key = printable(str(unknown[0])[:40])
         raise SettingError(f"fault.{key}", "unknown key", ", ".join(_KEYS))
-    kind = next((kind for kind in FaultKind if kind.value == row.get("kind")), None)  # which may be a list or a table
+    kind = next((kind for kind in FaultKind if kind.value == row.get("kind")), None)  # a list has no hash
     if kind is None:
         allowed = ", ".join(kind.value for kind in FaultKind)
-        raise SettingError("fault.kind", f"{reprlib.repr(row.get('kind'))} is not possible", str(allowed))
+        raise SettingError("fault.kind", f"{reprlib.repr(row.get('kind'))} is not possible", allowed)
     name, default, low, high = AMOUNTS.get(kind, ("", 0.0, 0.0, 0.0))
-    for key in dict.fromkeys(other for other, *_ in AMOUNTS.values()):
+    for key in AMOUNT_NAMES:
         if key in row and key != name:
-            raise SettingError(f"fault.{key}", f"not of {kind.value}", str(name or 'no amount'))
+            raise SettingError(f"fault.{key}", f"not of {kind.value}", name or "no amount")
     at, length = _number(row, "at", 0.0, 0.0, 1e9), _number(row, "for", 1e9, 0.0, 1e9)
     amount = _number(row, name, default, low, high) if name else 0.0
     start = now + round(at * SECOND)
@@ -86,7 +89,7 @@ def read_fault(row: Mapping[str, Any], now: int = 0) -> Fault:
 
 
 def fault_row(fault: Fault, now: int) -> dict[str, Any]:
-    """Return a fault as a table whose times count from `now`; what is over is told with `for` 0."""
+    """Return a fault as a table whose times count from `now`; one that is over has `for` 0."""
     row: dict[str, Any] = {"kind": fault.kind.value}
     if fault.start > now:
         row["at"] = (fault.start - now) / SECOND
@@ -101,9 +104,11 @@ def fault_row(fault: Fault, now: int) -> dict[str, Any]:
 
 def _number(row: Mapping[str, Any], key: str, default: float, low: float, high: float) -> float:
     value = row.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise SettingError(f"fault.{key}", f"{reprlib.repr(value)} is not possible", f"{low:g}..{high:g}")
-    return float(value)
+    try:
+        return number(low, high)(value)
+    except ValueError:
+        wrong = f"{reprlib.repr(value)} is not possible"
+        raise SettingError(f"fault.{key}", wrong, f"{low:g}..{high:g}") from None
 
 
 class Faults:
@@ -114,29 +119,30 @@ class Faults:
         self._replies = 0
 
     def on(self, kind: FaultKind, now: int) -> Fault | None:
-        """Return the fault of a kind that holds now, if any."""
+        """Return the fault of a kind that is in force, if any."""
         return next((fault for fault in self.list if fault.kind is kind and fault.holds(now)), None)
 
     def answer(self, now: int, address: int, reply: bytes, *, serial: bool) -> Answer:
-        """Return what leaves instead of a reply PDU: an RTU frame, or on TCP unit and PDU. No bytes stay no bytes."""
+        """Return what leaves in place of a reply PDU: an RTU frame, on TCP unit and PDU. Silence stays."""
         if not reply:
             return SILENCE
         self._replies += 1
-        chosen = [f for place, f in enumerate(self.list) if f.holds(now) and chance(self.seed, self._replies, place) < f.share]
-        kinds = {fault.kind: fault for fault in chosen}
-        if kinds.keys() & {FaultKind.NO_REPLY, FaultKind.DEAD}:
+        amounts = {fault.kind: fault.amount for place, fault in enumerate(self.list)
+                   if fault.holds(now) and chance(self.seed, self._replies, place) < fault.share}
+        if amounts.keys() & {FaultKind.NO_REPLY, FaultKind.DEAD}:
             return SILENCE
-        code = pdu.Code.BUSY if FaultKind.BUSY in kinds else int(kinds[FaultKind.EXCEPTION].amount) if FaultKind.EXCEPTION in kinds else None
-        if code is not None:
-            reply = bytes((reply[0] | pdu.ERROR, code))
-        if FaultKind.FUNCTION in kinds:
+        if FaultKind.BUSY in amounts:
+            reply = bytes((reply[0] | pdu.ERROR, pdu.Code.BUSY))
+        elif FaultKind.EXCEPTION in amounts:
+            reply = bytes((reply[0] | pdu.ERROR, int(amounts[FaultKind.EXCEPTION])))
+        if FaultKind.FUNCTION in amounts:
             reply = bytes((reply[0] ^ 0x07,)) + reply[1:]
-        unit = address % 247 + 1 if FaultKind.ADDRESS in kinds else address
+        unit = address % 247 + 1 if FaultKind.ADDRESS in amounts else address
         whole = rtu.frame(unit, reply) if serial else bytes((unit,)) + reply
-        if FaultKind.CRC in kinds and serial:
+        if FaultKind.CRC in amounts and serial:
             whole = whole[:-1] + bytes((whole[-1] ^ 0x5A,))
-        if FaultKind.TRUNCATED in kinds:
-            whole = whole[: max(1, len(whole) - int(kinds[FaultKind.TRUNCATED].amount))]
-        if FaultKind.EXTRA in kinds:
-            whole += bytes(int(256 * chance(self.seed, self._replies, 100 + k)) for k in range(int(kinds[FaultKind.EXTRA].amount)))
-        return Answer(round(kinds[FaultKind.LATE].amount * 1e6) if FaultKind.LATE in kinds else 0, whole)
+        if FaultKind.TRUNCATED in amounts:
+            whole = whole[: max(1, len(whole) - int(amounts[FaultKind.TRUNCATED]))]
+        draws = range(100, 100 + int(amounts.get(FaultKind.EXTRA, 0)))
+        whole += bytes(int(256 * chance(self.seed, self._replies, draw)) for draw in draws)
+        return Answer(round(amounts.get(FaultKind.LATE, 0.0) * 1e6), whole)

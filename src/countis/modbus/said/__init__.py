@@ -1,1 +1,1 @@
-"""What was said on a line, for people and for files."""
+"""Frames of a line, explained for people and kept in files."""

@@ -1,6 +1,7 @@
-"""A frame as it was said on a line: when, where, by whom, and its bytes.
+"""A frame on a line: when, where, by whom, and its bytes.
 
-Rule: a frame stands as on RTU: unit, PDU, CRC. A reply stands behind its request; a request without one met silence.
+Rule: a frame stands as on RTU: unit, PDU, CRC. A reply stands behind its request; a request without one met
+silence.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ LAST_US: Final = 253_402_300_800_000_000  # the year 10000
 
 
 class Port(Enum):
-    """Where a frame was said; on TCP it had no CRC, which is added."""
+    """Where a frame was sent; on TCP it has no CRC, which is added."""
 
     RTU = "RTU"
     TCP = "TCP"
 
 
 class Direction(Enum):
-    """Who said it: the master a request, the meter a reply."""
+    """Who sent it: the master a request, the meter a reply."""
 
     REQUEST = ">"
     REPLY = "<"
@@ -30,7 +31,7 @@ class Direction(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LineFrame:
-    """One frame. time_us: µs since 1970 UTC. frame: at least a byte, and what the line made of it."""
+    """One frame. time_us: µs since 1970 UTC. frame: at least a byte, as it came over the line."""
 
     time_us: int
     port: Port
@@ -39,7 +40,7 @@ class LineFrame:
 
 
 class Form(Enum):
-    """The two forms, by the ending of a file."""
+    """The two formats of a trace, by the ending of the file."""
 
     TEXT = ".txt"
     PCAPNG = ".pcapng"

@@ -1,7 +1,8 @@
 """Frames of a line as pcapng, written and read.
 
-Rule: bytes in, frames out, and back, from the specification (IETF draft-ietf-opsawg-pcapng), an interface for each port. Link
-type 252 is a frame behind tags that name its dissector, so that tshark decodes Modbus RTU without an option.
+Rule: bytes in, frames out, and back, from the specification (IETF draft-ietf-opsawg-pcapng), an interface for
+each port. Link type 252 is a frame behind tags that name its dissector, so that tshark decodes Modbus RTU
+without an option.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _LONGEST: Final = 1 << 24
 _NAME, _RESOLUTION, _FLAGS = 2, 9, 2  # options: if_name, if_tsresol, epb_flags
 _WAY: Final = {Direction.REQUEST: 1, Direction.REPLY: 2}  # inbound and outbound, as the meter sees it
 UPPER_PDU: Final = 252
-_DISSECTOR, _FROM, _TO, _KIND, _FROM_PORT, _TO_PORT = 12, 20, 21, 24, 25, 26  # tags; addresses and ports part who is who
+# tags; addresses and ports tell master and meter apart
+_DISSECTOR, _FROM, _TO, _KIND, _FROM_PORT, _TO_PORT = 12, 20, 21, 24, 25, 26
 _TCP: Final = 2
 _MODBUS: Final = 502
 _DISSECTS: Final = b"mbrtu"
@@ -44,22 +46,23 @@ def _tag(code: int, value: bytes) -> bytes:
 
 
 _END: Final = bytes(4)
+_LINK: Final = struct.pack("<HHI", UPPER_PDU, 0, 0)
 HEAD: Final = _block(_SECTION, struct.pack("<IHHq", _MAGIC, 1, 0, -1)) + b"".join(
-    _block(_INTERFACE, struct.pack("<HHI", UPPER_PDU, 0, 0) + _option(_NAME, port.value.encode()) + _END) for port in Port
+    _block(_INTERFACE, _LINK + _option(_NAME, port.value.encode()) + _END) for port in Port
 )
-_NUMBER: Final = {port: number for number, port in enumerate(Port)}
 
 
 def packet(frame: LineFrame) -> bytes:
     """Return the block of a frame; the meter of unit 5 is 0.0.0.5 port 502, the master 0.0.0.0 port 0."""
-    meter, master = (bytes((0, 0, 0, frame.frame[0])), _MODBUS), (bytes(4), 0)
+    meter, master = (frame.frame[0], _MODBUS), (0, 0)
     source, to = (master, meter) if frame.direction is Direction.REQUEST else (meter, master)
-    tags = _tag(_DISSECTOR, _DISSECTS) + _tag(_FROM, source[0]) + _tag(_TO, to[0]) + _tag(_KIND, _TCP.to_bytes(4, "big"))
-    tags += _tag(_FROM_PORT, source[1].to_bytes(4, "big")) + _tag(_TO_PORT, to[1].to_bytes(4, "big")) + _tag(0, b"")
-    data = tags + frame.frame
+    numbers = ((_FROM, source[0]), (_TO, to[0]), (_KIND, _TCP), (_FROM_PORT, source[1]), (_TO_PORT, to[1]))
+    tags = _tag(_DISSECTOR, _DISSECTS) + b"".join(_tag(code, n.to_bytes(4, "big")) for code, n in numbers)
+    data = tags + _tag(0, b"") + frame.frame
     high, low = divmod(frame.time_us, 1 << 32)
-    fixed = struct.pack("<IIIII", _NUMBER[frame.port], high, low, len(data), len(data))
-    return _block(_PACKET, fixed + _padded(data) + _option(_FLAGS, struct.pack("<I", _WAY[frame.direction])) + _END)
+    fixed = struct.pack("<IIIII", list(Port).index(frame.port), high, low, len(data), len(data))
+    flags = _option(_FLAGS, struct.pack("<I", _WAY[frame.direction]))
+    return _block(_PACKET, fixed + _padded(data) + flags + _END)
 
 
 class _Interface(NamedTuple):
@@ -69,7 +72,7 @@ class _Interface(NamedTuple):
 
 
 def _byte_order(data: bytes, at: int, before: str) -> str:
-    """Return the byte order of the block at an offset: each section says its own."""
+    """Return the byte order of the block at an offset, `before` unless it begins a section."""
     if struct.unpack_from("<I", data, at)[0] != _SECTION:
         return before
     return ">" if struct.unpack_from(">I", data, at + 8)[0] == _MAGIC else "<"
@@ -80,9 +83,12 @@ def _blocks(data: bytes) -> Iterator[tuple[int, str, int, bytes]]:
     at, order = 0, "<"
     while at < len(data):
         left = len(data) - at
-        order = _byte_order(data, at, order) if left >= 12 else order
-        kind, length = struct.unpack_from(f"{order}II", data, at) if left >= 12 else (0, 0)
-        if length < 12 or length % 4 or length > left or data[at + 4 : at + 8] != data[at + length - 4 : at + length]:
+        kind = length = 0
+        if left >= 12:
+            order = _byte_order(data, at, order)
+            kind, length = struct.unpack_from(f"{order}II", data, at)
+        whole = length >= 12 and length % 4 == 0 and length <= left
+        if not whole or data[at + 4 : at + 8] != data[at + length - 4 : at + length]:
             raise TraceError(f"offset {at}", "no whole block", "a pcapng file")
         yield at, order, kind, data[at + 8 : at + length - 4]
         at += length
@@ -102,7 +108,7 @@ def _options(body: bytes, order: str) -> dict[int, bytes]:
 
 
 def frames(data: bytes) -> Iterator[LineFrame]:
-    """Yield the frames of a pcapng file; blocks of kinds that are not ours are passed over."""
+    """Yield the frames of a pcapng file; blocks of other kinds are skipped."""
     interfaces: list[_Interface] = []
     for at, order, kind, body in _blocks(data):
         try:
@@ -130,23 +136,24 @@ def _interface(body: bytes, order: str) -> _Interface:
 
 
 def _frame(body: bytes, order: str, interfaces: list[_Interface]) -> LineFrame:
-    """Read one packet; TraceError says what it lacks."""
-    number, high, low, kept, length = struct.unpack_from(f"{order}IIIII", body)
+    """Return the frame of a packet; TraceError where it is not one of ours, or not whole."""
+    number, high, low, size, length = struct.unpack_from(f"{order}IIIII", body)
     link, port, per_second = interfaces[number] if number < len(interfaces) else _Interface(0, None, 1)
     if link != UPPER_PDU or port is None:
-        raise TraceError("", "not of ours", f"link type {UPPER_PDU}, interfaces {' and '.join(p.value for p in Port)}")
-    if kept != length or 20 + kept > len(body):
-        raise TraceError("", f"{kept} of {length} bytes", "all")
-    data = body[20 : 20 + kept]
-    flags = int.from_bytes(_options(body[20 + kept + -kept % 4 :], order).get(_FLAGS, b""), "big" if order == ">" else "little")
+        ports = " and ".join(port.value for port in Port)
+        raise TraceError("", "not of ours", f"link type {UPPER_PDU}, interfaces {ports}")
+    if size != length or 20 + size > len(body):
+        raise TraceError("", f"{size} of {length} bytes", "all")
+    options = _options(body[20 + size + -size % 4 :], order)
+    flags = int.from_bytes(options.get(_FLAGS, b""), "big" if order == ">" else "little")
     way = next((direction for direction, bits in _WAY.items() if bits == flags & 3), None)
-    said = _untagged(data)
-    if way is None or not said:
+    frame = _untagged(body[20 : 20 + size])
+    if way is None or not frame:
         raise TraceError("", "no direction, or no bytes", "both")
     time_us = (high << 32 | low) * 1_000_000 // per_second
     if time_us >= LAST_US:
         raise TraceError("", "a time beyond the year 9999", "before")
-    return LineFrame(time_us, port, way, said)
+    return LineFrame(time_us, port, way, frame)
 
 
 def _untagged(data: bytes) -> bytes:
@@ -160,7 +167,8 @@ def _untagged(data: bytes) -> bytes:
         if code == 0:
             break
     if named != _DISSECTS:
-        raise TraceError("", f"a frame of {named[:40].decode('ascii', 'replace')!r}", f"{_DISSECTS.decode()!r}")
+        name = named[:40].decode("ascii", "replace")
+        raise TraceError("", f"a frame of {name!r}", f"{_DISSECTS.decode()!r}")
     return data[at:]
 
 

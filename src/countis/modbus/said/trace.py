@@ -1,7 +1,7 @@
 """A trace of a line: frames with their times, as text or pcapng, written and read.
 
-Rule: bytes in, frames out, and back; no file, no clock. Both forms keep whole microseconds, so that either gives back the same
-frames. In text each frame is explained by the table of its meter.
+Rule: bytes in, frames out, and back; no file, no clock. Both forms keep whole microseconds, so that either
+gives back the same frames. In text each frame is explained by the table of its meter.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from countis.modbus.table import Table
 from countis.words.errors import TraceError
 from countis.words.symbols import value_text
 
-Tables = Callable[[int], Table]  # the table of the meter with a unit id
+Tables = Callable[[int], Table]  # from a unit id
 _ALLOWED: Final = "2026-11-23T10:24:05.123456Z RTU|TCP >|< 05 03 C5 58 00 02 78 90"
-_LINE: Final = re.compile(
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6})Z (RTU|TCP) ([<>]) ((?:[\dA-Fa-f]{2} )*[\dA-Fa-f]{2})(?:  .*| *)",
-    re.ASCII,
-)
-_LINE_BEGINS: Final = re.compile(rb"[\d-]{,10}\Z|\d{4}-\d\d-\d\dT")  # as one does that was cut off
+_TIME: Final = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6})Z"
+_BYTES: Final = r"((?:[\dA-Fa-f]{2} )*[\dA-Fa-f]{2})"
+_LINE: Final = re.compile(rf"{_TIME} (RTU|TCP) ([<>]) {_BYTES}(?:  .*| *)", re.ASCII)
+_LINE_BEGINS: Final = re.compile(rb"[\d-]{,10}\Z|\d{4}-\d\d-\d\dT")  # as a line does that was cut off
 
 
 def write(form: Form, frames: Iterable[LineFrame], tables: Tables) -> bytes:
-    """Return frames in a form; a file of pcapng begins with `head`. Replies are explained by the request before them."""
+    """Return frames in a format, without its head. A reply is explained by the request before it."""
     if form is Form.PCAPNG:
         return b"".join(map(pcapng.packet, frames))
     return "".join(_lines(frames, tables)).encode()
@@ -41,12 +40,12 @@ def head(form: Form) -> bytes:
 
 
 def read(data: bytes) -> list[LineFrame]:
-    """Return the frames of either form; TraceError says in which line or at which offset it is damaged."""
+    """Return the frames of either format; TraceError with the line or offset where it is damaged."""
     return list(pcapng.frames(data) if pcapng.is_pcapng(data) else _frames(data))
 
 
 def whole(data: bytes) -> int:
-    """Return how many bytes at the beginning end with a whole frame; a kill may have cut the last one off."""
+    """Return the length up to the last whole frame; a kill may have cut off the one behind it."""
     if pcapng.is_pcapng(data):
         return pcapng.whole(data)
     end = data.rfind(b"\n") + 1
@@ -54,7 +53,7 @@ def whole(data: bytes) -> int:
 
 
 def explained(frame: LineFrame, request: bytes, table: Table) -> str:
-    """Say what a frame says; request: the PDU that it replies to."""
+    """Explain a frame in a line; request: the PDU that it replies to."""
     if not rtu.is_whole(frame.frame):
         return "no whole frame, or a wrong CRC"
     pdu, asks = frame.frame[1:-2], frame.direction is Direction.REQUEST
@@ -68,12 +67,12 @@ def _lines(frames: Iterable[LineFrame], tables: Tables) -> Iterator[str]:
     for frame in frames:
         if frame.direction is Direction.REQUEST:
             request = frame.frame[1:-2]
-        signs = f"{iso(frame.time_us)} {frame.port.value} {frame.direction.value} {frame.frame.hex(' ').upper()}"
-        yield f"{signs}  {explained(frame, request, tables(frame.frame[0]))}\n"
+        data, text = frame.frame.hex(" ").upper(), explained(frame, request, tables(frame.frame[0]))
+        yield f"{iso(frame.time_us)} {frame.port.value} {frame.direction.value} {data}  {text}\n"
 
 
 def _frames(data: bytes) -> Iterator[LineFrame]:
-    """Yield the frames of a text; empty lines and those that begin with # are none."""
+    """Yield the frames of a text; empty lines and those that begin with # are skipped."""
     for number, raw in enumerate(data.split(b"\n"), 1):
         line = raw.decode("utf-8", "replace").rstrip("\r")
         if not line.strip() or line.startswith("#"):
