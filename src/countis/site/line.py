@@ -81,8 +81,8 @@ class SerialLine:
         except OSError as error:  # without a reason from pyserial where the file is no port
             reason = error.strerror or "Could not configure port"
             raise BusError(path, f"cannot be opened: {reason}", _TARGETS) from None
-        except ValueError as error:
-            raise BusError(path, f"cannot be opened: {error}", _TARGETS) from None
+        except ValueError:
+            raise BusError(path, f"cannot be opened at {baud} bps", _TARGETS) from None
         self._silence = rtu.silence_ns(baud, 9 + stop_bits + (parity != "N")) / 1e9
 
     def exchange(self, address: int, request: bytes) -> bytes:
