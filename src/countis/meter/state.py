@@ -1,7 +1,8 @@
 """All that a meter is, read by symbol; what it has to write; nothing that takes time.
 
-Rule: what is seen is read from here and what is commanded ends here, but only apply.py turns commands into changes and only
-meter.py lets time pass. Nothing in here knows of either, nor of the stations around it: panel, slave and store take a State.
+Rule: what is seen is read from here and what is commanded ends here, but only apply.py turns commands into
+changes and only meter.py lets time pass. Nothing in here knows of either, nor of the stations around it:
+panel, slave and store take a State.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 
 from countis.meter.energy import load_curve, registers
 from countis.meter.energy.increment import Floats, Ints
 from countis.meter.energy.load_curve import LoadCurve, Record, RecordWritten
-from countis.meter.energy.registers import Layout
+from countis.meter.energy.registers import RUNNING_COLUMN, Layout
 from countis.meter.memory import event_log
 from countis.meter.memory.event_log import Entry, EventLog
 from countis.meter.memory.image import MemoryPage
@@ -26,13 +26,13 @@ from countis.models import Firmware, Model
 from countis.words.clock import SECOND
 from countis.words.commands import EventKind, Origin
 from countis.words.errors import UnknownSymbol
-from countis.words.quantities import COUNTED_COLUMN, LIVE, LIVE_COLUMN, PARTIALS, QUANTITIES, ROLL_OVER, QuantityKind
+from countis.words.quantities import COUNTED_COLUMN, LIVE, LIVE_COLUMN, QUANTITIES, ROLL_OVER, QuantityKind
 from countis.words.settings import FACTORY, SETTINGS, Calibration, Value
 
 
 @dataclass(slots=True)
 class Journal:
-    """Records and log entries that no memory has been given yet, each with its number; the oldest give way."""
+    """Records and log entries that no memory has yet, each with its number; the oldest give way."""
 
     records: deque[tuple[int, Record]] = field(default_factory=lambda: deque(maxlen=load_curve.CAPACITY))
     entries: deque[tuple[int, Entry]] = field(default_factory=lambda: deque(maxlen=event_log.CAPACITY))
@@ -41,12 +41,15 @@ class Journal:
 class State:
     """What one meter is at a moment.
 
-    row: what is counted, int64 by registers.Layout. live: the values of the last second, float64 by LIVE_COLUMN, primary SI, NaN = not
-    available. lost: pages of its memory that were damaged. changes, setting_changes: how often anything moved, for who keeps a copy.
+    row: what is counted, int64 by registers.Layout. live: the values of the last second, float64 by
+    LIVE_COLUMN, primary SI, NaN = not available. lost: pages of its memory that were damaged. changes,
+    setting_changes: how often anything moved; slave and store encode only what is new since their copy.
+    It is read and changed under one lock, that of the meter's owner; other threads get a Snapshot.
     """
 
-    def __init__(self, model: Model, firmware: Firmware, settings: Mapping[str, Value], seconds: int = 0) -> None:
-        """Settings are taken as they are; seconds since 2000-01-01 is what the clock shows."""
+    def __init__(self, model: Model, firmware: Firmware, settings: Mapping[str, Value],
+                 seconds: int = 0) -> None:
+        """Take settings as they are; seconds: since 2000-01-01, what the clock shows."""
         self.model, self.firmware = model, firmware
         self.settings: dict[str, Value] = {**FACTORY, **settings}
         self.calibration = Calibration()
@@ -97,7 +100,7 @@ class State:
         return value_of(symbol, self.live, self.row, self.settings, self.lost)
 
     def exact(self, symbol: str) -> int:
-        """Return a counted quantity as an integer: energies in µWh, µvarh or µVAh, hours in ns, demand in secondary mW."""
+        """Return a counted quantity as an integer: µWh, µvarh, µVAh, hours in ns, demand in secondary mW."""
         return exact_of(symbol, self.row)
 
     @property
@@ -107,7 +110,7 @@ class State:
 
     @property
     def malfunction(self) -> bool:
-        """Whether its metrological files are not those recorded (decision 28), or its memory has lost a page (decision 80)."""
+        """Whether metrological files are not those recorded (decision 28) or a page is lost (decision 80)."""
         return self.firmware.malfunction or bool(self.lost)
 
     @property
@@ -130,10 +133,10 @@ class State:
         """How many entries the log has ever had."""
         return int(self.row[Layout.events])
 
-    # what its stations put down
+    # what its stations put into it
 
     def saw_frame(self) -> None:
-        """Know that a frame of its own was on the bus."""
+        """Count a frame of its own on the bus, and remember when it was."""
         self.frames, self._frame_at = self.frames + 1, self.now
 
     def set_setting(self, symbol: str, value: Value) -> None:
@@ -142,11 +145,11 @@ class State:
         self.setting_changes += 1
 
     def scale_currents(self, factor: float) -> None:
-        """Show currents and powers of another CT ratio, until the next second brings its own."""
+        """Bring live currents and powers to another CT ratio, until the next second brings its own."""
         self.live[CT_COLUMNS] *= factor
 
     def keep(self, records: Sequence[Record]) -> list[RecordWritten]:
-        """Keep records of the load curve that were just closed and counted in the row, here and for the memory."""
+        """Store records of the load curve that the row has just counted, here and for the memory."""
         first = int(self.row[Layout.records]) - len(records)
         written = [RecordWritten(number, record) for number, record in enumerate(records, first)]
         for event in written:
@@ -154,7 +157,8 @@ class State:
             self.journal.records.append((event.number, event.record))
         return written
 
-    def note(self, kind: EventKind, subject: str, old: str = "", new: str = "", origin: Origin = Origin.METER) -> None:
+    def note(self, kind: EventKind, subject: str, old: str = "", new: str = "",
+             origin: Origin = Origin.METER) -> None:
         """Put an entry into the event log, here and for the memory; texts are cut to 16 characters."""
         if self.lost:
             return
@@ -165,14 +169,11 @@ class State:
         self.journal.entries.append((number, entry))
 
 
-_PARTIAL_COLUMN: Final[dict[str, int]] = {symbol: Layout.running.start + k for k, symbol in enumerate(PARTIALS)}
-
-
 def partial_column(symbol: str) -> int:
     """Return where the row keeps whether a partial counts; UnknownSymbol if there is none of that name."""
-    if symbol not in _PARTIAL_COLUMN:
-        raise UnknownSymbol(symbol, PARTIALS)
-    return _PARTIAL_COLUMN[symbol]
+    if symbol not in RUNNING_COLUMN:
+        raise UnknownSymbol(symbol, RUNNING_COLUMN)
+    return RUNNING_COLUMN[symbol]
 
 
 def exact_of(symbol: str, row: Ints) -> int:
@@ -184,9 +185,8 @@ def exact_of(symbol: str, row: Ints) -> int:
     return int(row[COUNTED_COLUMN[QUANTITIES[symbol].rolls_of]]) // ROLL_OVER % 256
 
 
-def value_of(
-    symbol: str, live: Floats, row: Ints, settings: Mapping[str, Value], lost: frozenset[MemoryPage]
-) -> float | int | str | None:
+def value_of(symbol: str, live: Floats, row: Ints, settings: Mapping[str, Value],
+             lost: frozenset[MemoryPage]) -> float | int | str | None:
     """Return a quantity in SI units or a setting from the parts of a State; None = not available."""
     if symbol in LIVE_COLUMN:
         value = float(live[LIVE_COLUMN[symbol]])
@@ -206,7 +206,7 @@ def value_of(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """What a meter was when a second had passed, apart from it: read by symbol as a State is, from any thread."""
+    """What a meter was when a second had passed: a copy, read by symbol as a State is, from any thread."""
 
     model: Model
     live: Floats
@@ -223,8 +223,6 @@ class Snapshot:
 
 
 def snapshot(state: State) -> Snapshot:
-    """Return a copy of what can be seen of a meter now."""
-    return Snapshot(
-        state.model, state.live.copy(), state.row.copy(), dict(state.settings), state.lost, state.powered,
-        state.missing, state.clock,
-    )  # fmt: skip
+    """Return a copy of what can be seen of a meter now; its owner's lock is held meanwhile."""
+    return Snapshot(state.model, state.live.copy(), state.row.copy(), dict(state.settings), state.lost,
+                    state.powered, state.missing, state.clock)

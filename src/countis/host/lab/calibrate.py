@@ -14,7 +14,7 @@ from countis.host.running.memory_file import MemoryFile
 from countis.host.running.plant import load_or_create
 from countis.host.running.sources import supply_plan
 from countis.meter.meter import Meter
-from countis.meter.metrology.calibration import found, phasors
+from countis.meter.metrology.calibration import constants_from, phasors
 from countis.models import E44, Model
 from countis.supply.network import at_terminals
 from countis.supply.source import Supply
@@ -59,7 +59,7 @@ def _find(source: Supply, file: Path, seconds: float) -> Calibration:
         raise SettingError(file, "its loads vary", "steady ones")
     frequency = state.network.frequency
     measured = phasors(source.read(round(seconds * source.rate)), source.rate, frequency)
-    return found(measured, at_terminals(state)[0], frequency)
+    return constants_from(measured, at_terminals(state)[0], frequency)
 
 
 def _errors(model: Model, source: Supply, constants: Calibration, seconds: float) -> list[float]:

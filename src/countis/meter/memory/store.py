@@ -1,7 +1,7 @@
 """The memory of one meter: what is to be written, and what was read.
 
-Rule: this joins image.py to a State as the slave joins the bus. A meter of which a page was lost writes nothing: its memory
-stays as it is for inspection (decision 80).
+Rule: this joins image.py to a State as the slave joins the bus. A meter of which a page was lost writes
+nothing: its memory stays as it is for inspection (decision 80).
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from countis.meter.state import State
 
 
 class Store:
-    """What one meter keeps through a power cut."""
+    """What one meter keeps through a power cut.
+
+    Its owner calls it under the lock of the meter and writes outside: `writes` gives bytes of one moment.
+    """
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -22,7 +25,10 @@ class Store:
         self._saved_settings = -1
 
     def writes(self) -> list[Write]:
-        """Return what must be written since the last call, in order: records, entries, settings, hot page."""
+        """Return what must be written since the last call, in order: records, entries, settings, hot page.
+
+        The hot page counts the others and names the settings, so it comes last: what it tells of has landed.
+        """
         state, journal = self._state, self._state.journal
         if state.lost:
             return []
@@ -30,7 +36,8 @@ class Store:
         out += [image.entry_write(number, entry) for number, entry in journal.entries]
         journal.records.clear()
         journal.entries.clear()
-        state.row[Layout.settings_page] = self._sequences[MemoryPage.SETTINGS]  # the one of this round may not land with it
+        # Not the settings page of this round: a cut may keep that from landing.
+        state.row[Layout.settings_page] = self._sequences[MemoryPage.SETTINGS]
         if self._saved_settings != state.setting_changes:
             self._sequences[MemoryPage.SETTINGS] += 1
             self._saved_settings = state.setting_changes
@@ -44,8 +51,8 @@ class Store:
         """Return the whole memory."""
         state = self._state
         sequences = {page: max(1, number) for page, number in self._sequences.items()}
-        contents = Contents(state.model, state.settings, state.calibration, state.row, state.curve, state.log, sequences)
-        return image.image(contents)
+        return image.image(Contents(state.model, state.settings, state.calibration, state.row, state.curve,
+                                    state.log, sequences))
 
     def restore(self, contents: Contents) -> None:
         """Take over everything that a memory holds."""

@@ -35,6 +35,7 @@ from countis.host.lab.typetest.points import (
 )
 from countis.host.lab.typetest.signals import FRONT_ENDS, RATE, Signal, seconds_for, through
 from countis.host.lab.typetest.stand import Make, Stand
+from countis.meter.energy.pulse import Output
 from countis.meter.energy.registers import Layout, counters
 from countis.meter.metrology.measurement import F, Metrology
 from countis.models import Model
@@ -95,7 +96,7 @@ def starting(c: Context) -> Found:
         goes_on = all(0.5 * expected < step < 1.5 * expected for step in steps)
         yield Check(name, f"{quantity}, {current * 1000:g} mA: starts and goes on", goes_on)
         if slow:
-            flashes = device.pulses["led"]
+            flashes = device.pulses[Output.LED]
             while len(flashes) < 2 and device.given < 3.1 * period * rate and goes_on:
                 stand.feed(60.0)
             on_time = len(flashes) >= 2 and flashes[0] / 1e9 <= 1.5 * period and (flashes[1] - flashes[0]) / 1e9 <= 1.5 * period
@@ -121,7 +122,7 @@ def meter_constant(c: Context) -> Found:
         for export in (False, True):
             stand = c.stand([(0.0, Signal(6.0, export=export).state(FrontEnd()))], ct_primary=primary, ct_secondary=secondary)
             stand.feed(30.0)
-            meter, flashes = stand.devices[0].meter, len(stand.devices[0].pulses["led"])
+            meter, flashes = stand.devices[0].meter, len(stand.devices[0].pulses[Output.LED])
             flash = primary * 1000 * MICRO // meter.model.led_per_kwh
             counted = (meter.exact("Ea+") + meter.exact("Ea-")) * secondary // flash
             direction = "export" if export else "import"
@@ -139,7 +140,7 @@ def pulse_output(c: Context) -> Found:
         stand = c.stand([(0.0, Signal(6.0, volts=288.0).state(FrontEnd()))], ct_primary=highest, ct_secondary=1)
         device = stand.devices[0]
         stand.feed(30.0)
-        at, lengths = device.pulses["pulse"], device.lengths["pulse"]
+        at, lengths = device.pulses[Output.PULSE], device.lengths[Output.PULSE]
         energy = device.meter.exact("Ea+")
         as_many = len(at) == energy // (weight * MICRO) and len(at) > 20
         yield Check(name, f"{weight} Wh: pulses × weight are the register", as_many)

@@ -29,7 +29,7 @@ from countis.host.lab.typetest.checks import CHECKS, Check, Context
 from countis.host.lab.typetest.points import EN, FAILS_BELOW, MPE, clause
 from countis.host.lab.typetest.signals import FRONT_ENDS, RATE, Signal
 from countis.host.lab.typetest.stand import Make, new_meter
-from countis.meter.metrology.calibration import found, phasors
+from countis.meter.metrology.calibration import constants_from, phasors
 from countis.models import Model
 from countis.supply.network import at_terminals
 from countis.supply.source import Supply
@@ -107,7 +107,7 @@ def calibration_of(seed: int, seconds: float) -> Calibration:
     signal = Signal(5.0, 60.0)
     state = signal.state(FRONT_ENDS["24 bit"])
     samples = Supply([(0.0, state)], rate=RATE, seed=seed + 1000).read(round(seconds * RATE))
-    return found(phasors(samples, RATE, signal.frequency), at_terminals(state)[0], signal.frequency)
+    return constants_from(phasors(samples, RATE, signal.frequency), at_terminals(state)[0], signal.frequency)
 
 
 def plan(context: Context) -> list[Task]:

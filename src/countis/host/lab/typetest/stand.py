@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from countis.meter.energy.increment import FRACTION, NS_W_PER_UWH, PARTS, PARTS_OF_KIND, Ints
-from countis.meter.energy.pulse import Pulses
+from countis.meter.energy.pulse import Output, Pulses
 from countis.meter.energy.registers import Layout, counters
 from countis.meter.meter import Meter
 from countis.modbus import pdu, words
@@ -56,8 +56,8 @@ class Device:
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
-        self.pulses: dict[str, list[int]] = {"pulse": [], "led": []}
-        self.lengths: dict[str, set[int]] = {"pulse": set(), "led": set()}
+        self.pulses: dict[Output, list[int]] = {output: [] for output in Output}
+        self.lengths: dict[Output, set[int]] = {output: set() for output in Output}
         self.given = 0
 
     def feed(self, samples: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:
@@ -120,11 +120,11 @@ def errors(device: Device, a: Mark, b: Mark, kind: str, power: float, limit_pct:
     true = abs(power) * ratio * (lasted + gone) / NS_W_PER_UWH  # primary µWh
     out = [("counter", (after - before) / true - 1.0)]
     for how, output, weight in (
-        ("LED", "led", 1000.0 / device.meter.model.led_per_kwh * ratio * MICRO),
-        ("pulse output", "pulse", float(device.meter.model.family.pulse_weight(*device.meter.state.ct) * MICRO)),
+        ("LED", Output.LED, 1000.0 / device.meter.model.led_per_kwh * ratio * MICRO),
+        ("pulse output", Output.PULSE, float(device.meter.model.family.pulse_weight(*device.meter.state.ct) * MICRO)),
     ):
         edges = [at for at in device.pulses[output] if a.row[Layout.time] <= at <= b.row[Layout.time]]
-        if not kind.startswith("Ea") or (output == "pulse" and kind != "Ea+") or len(edges) < _FEWEST_PULSES:
+        if not kind.startswith("Ea") or (output is Output.PULSE and kind != "Ea+") or len(edges) < _FEWEST_PULSES:
             continue
         energy, between = (len(edges) - 1) * weight, (edges[-1] - edges[0]) * (1.0 + gone / (b.meter - a.meter))
         if 2.0 * _EDGE_STEP / energy <= _EDGE_SHARE * limit_pct / 100.0 and between >= _SHORTEST_NS:
