@@ -16,8 +16,8 @@ GLYPHS: Final[dict[str, str]] = {
     "7": "abc", "8": "abcdefgh", "9": "abcdfgh", "-": "gh", " ": "", "?": "abhm", "A": "abcefgh",
     "b": "cdefgh", "C": "adef", "d": "bcdegh", "E": "adefgh", "F": "aefgh", "G": "acdefh", "L": "def",
     "M": "bcefik", "N": "bcefin", "P": "abefgh", "S": "acdih", "T": "ajm", "X": "ikln", "Y": "ikm",
-    "O": "abcdefjm", "a": "abcdegh", "i": "m", "n": "cegh", "o": "cdegh", "p": "efabgj", "r": "egh", "t": "defgh", "u": "cde",
-    "y": "bcdfgh",
+    "O": "abcdefjm", "a": "abcdegh", "i": "m", "n": "cegh", "o": "cdegh", "p": "efabgj", "r": "egh",
+    "t": "defgh", "u": "cde", "y": "bcdfgh",
 }
 FULL: Final = "abcdefghijklmn"
 ZONES: Final = {"menu": 7, "code": 5, "digits": 8}  # places of each
