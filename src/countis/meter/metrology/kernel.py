@@ -110,12 +110,8 @@ def correct(line, filters, out):  # type: ignore[no-untyped-def]
         x0 = x1 = x2 = x3 = x4 = x5 = 0.0
         for k in range(taps):
             row, w = line[i + taps - 1 - k], filters[k]
-            x0 += w[0] * row[0]
-            x1 += w[1] * row[1]
-            x2 += w[2] * row[2]
-            x3 += w[3] * row[3]
-            x4 += w[4] * row[4]
-            x5 += w[5] * row[5]
+            x0, x1, x2 = x0 + w[0] * row[0], x1 + w[1] * row[1], x2 + w[2] * row[2]
+            x3, x4, x5 = x3 + w[3] * row[3], x4 + w[4] * row[4], x5 + w[5] * row[5]
         out[i, 0], out[i, 1], out[i, 2], out[i, 3], out[i, 4], out[i, 5] = x0, x1, x2, x3, x4, x5
 
 
@@ -307,33 +303,17 @@ def run(x, rate, coefficients, fs, ns, tail, out, reactive=True):  # type: ignor
             z1 = z2 - a1 * y
             z2 = -r - a2 * y
             u12, u23, u31, i_n = v1 - v2, v2 - v3, v3 - v1, i1 + i2 + i3
-            s0 += v1 * v1
-            s1 += v2 * v2
-            s2 += v3 * v3
-            s3 += i1 * i1
-            s4 += i2 * i2
-            s5 += i3 * i3
-            s6 += u12 * u12
-            s7 += u23 * u23
-            s8 += u31 * u31
+            s0, s1, s2 = s0 + v1 * v1, s1 + v2 * v2, s2 + v3 * v3
+            s3, s4, s5 = s3 + i1 * i1, s4 + i2 * i2, s5 + i3 * i3
+            s6, s7, s8 = s6 + u12 * u12, s7 + u23 * u23, s8 + u31 * u31
             s9 += i_n * i_n
-            s10 += v1 * i1
-            s11 += v2 * i2
-            s12 += v3 * i3
+            s10, s11, s12 = s10 + v1 * i1, s11 + v2 * i2, s12 + v3 * i3
             if reactive:
                 c, s = c * rc - s * rs, c * rs + s * rc
-                c0 += c * v1
-                c1 += c * v2
-                c2 += c * v3
-                c3 += c * i1
-                c4 += c * i2
-                c5 += c * i3
-                k0 += s * v1
-                k1 += s * v2
-                k2 += s * v3
-                k3 += s * i1
-                k4 += s * i2
-                k5 += s * i3
+                c0, c1, c2 = c0 + c * v1, c1 + c * v2, c2 + c * v3
+                c3, c4, c5 = c3 + c * i1, c4 + c * i2, c5 + c * i3
+                k0, k1, k2 = k0 + s * v1, k1 + s * v2, k2 + s * v3
+                k3, k4, k5 = k3 + s * i1, k4 + s * i2, k5 + s * i3
             i += 1
             since += 1
             if y < -HYSTERESIS:
