@@ -27,8 +27,8 @@ class Front:
         """clock: line time in ns, of whoever owns the meter; what keys pressed here take is added to it."""
         self._state, self._apply, self._clock = state, apply, clock
         self.panel = Panel()
-        self._ahead = 0  # what key presses took, in ns
-        self._drawn: tuple[object, LcdFrame] | None = None
+        self._ahead = 0  # what key presses took, in ns: press and hold do not wait, they count line time on
+        self._drawn: tuple[object, LcdFrame] | None = None  # the last frame and what it depends on
 
     def event(self, event: KeyEvent, now: int) -> None:
         """Take an event at `now` in ns of line time; what it commands is applied."""

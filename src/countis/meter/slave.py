@@ -132,7 +132,7 @@ class Slave:
             reply = diagnostics.answer(request, self._counts, self._objects())
         else:
             reply = self._answer(request)
-        if reply[0] & pdu.ERROR:
+        if reply[0] & pdu.ERROR != 0:
             self._counts.exceptions += 1
         else:
             self._counts.served += 1

@@ -1,8 +1,7 @@
 """All that a meter is, read by symbol; what it has to write; nothing that takes time.
 
-Rule: what is seen is read from here and what is commanded ends here, but only apply.py turns commands into
-changes and only meter.py lets time pass. Nothing in here knows of either, nor of the stations around it:
-panel, slave and store take a State.
+Rule: whoever looks at a meter reads it here. Only apply.py changes it by commands, and only meter.py lets its
+time pass; this file knows neither of them, nor panel, slave and store, which are given a State.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ class State:
         self.now = 0  # meter time in ns, which Meter alone moves
         self.pace = 1.0  # meter time to line time, where samples are played faster
         self.powered, self.starts = True, 0  # and how often its power went or came
-        self.frames, self._frame_at = 0, -SECOND  # requests of its own that it has seen, and when the last
+        self.frames, self._frame_at = 0, -SECOND  # requests to its address, and when the last one came
         self.diagnostics = False  # whether functions 8 and 43/14 are answered, which the device does not have
 
     # what can be seen
@@ -121,7 +120,7 @@ class State:
     @property
     def ages(self) -> tuple[float, float]:
         """How long ago the last frame and the last pulse were, in ns of line time."""
-        pulse = int(self.row[Layout.pulse_end]) if self.pulses else self.now - SECOND
+        pulse = int(self.row[Layout.pulse_end]) if self.pulses > 0 else self.now - SECOND
         return (self.now - self._frame_at) / self.pace, (self.now - pulse) / self.pace
 
     def runs(self, partial: str) -> bool:

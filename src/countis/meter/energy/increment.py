@@ -55,7 +55,7 @@ def whole_units(energy: Floats, remainder: Ints) -> tuple[Ints, Ints]:
     fractions = np.rint((energy - whole) * FRACTION).astype(np.int64)
     fractions[..., 0, :, :] += remainder
     running = np.cumsum(fractions, axis=-3)
-    carries = running >> _FRACTION_BITS  # units that the fractions have made up to each window
+    carries = running >> _FRACTION_BITS  # units in the running sum up to each window
     units = whole.astype(np.int64) + carries
     units[..., 1:, :, :] -= carries[..., :-1, :, :]
     return units, running[..., -1, :, :] & (FRACTION - 1)

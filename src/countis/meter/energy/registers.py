@@ -13,40 +13,11 @@ import numpy as np
 from countis.meter.energy.increment import PARTS, Ints
 from countis.words.quantities import COUNTED, COUNTED_COLUMN, KINDS, PARTIALS, PERIODS, SCOPES, SUM, TARIFFS
 
-N_COUNTERS: Final = len(KINDS) * len(SCOPES) * len(TARIFFS)
-
-
-def _layout(*slots: tuple[str, int]) -> tuple[dict[str, slice], int]:
-    at, places = len(COUNTED), {}
-    for name, count in slots:
-        places[name] = slice(at, at + count)
-        at += count
-    return places, at
-
-
-_PLACES, SIZE = _layout(
-    ("remainders", len(PARTS) * 3),
-    ("running", len(PARTIALS)),  # 1 = the partial counts
-    ("period_ids", len(PERIODS)),  # number of the running day, week and month
-    ("demand", 4),  # number of the running period, µWh, ns counted, 1 = the power was off in it
-    ("pulse", 3),  # µWh not yet pulsed, pulses so far, meter time at which the last one ended
-    ("led", 2),  # secondary µWh × CT primary not yet flashed, flashes so far
-    ("clock", 2),  # meter time; nanoseconds since 2000-01-01 at meter time 0
-    ("tariff_input", 1),
-    ("records", 1),  # load-curve records ever written
-    ("events", 1),  # entries of the event log ever written
-    ("settings_page", 1),  # sequence number of the settings page that a round before this one wrote
-)
-
-
-def _columns(name: str) -> range:
-    return range(_PLACES[name].start, _PLACES[name].stop)
-
 
 class Layout:
     """Slices and columns of the integer row; quantities.COUNTED_COLUMN has the visible ones by symbol."""
 
-    counters = slice(0, N_COUNTERS)
+    counters = slice(0, len(KINDS) * len(SCOPES) * len(TARIFFS))
     partials = slice(COUNTED_COLUMN[PARTIALS[0]], COUNTED_COLUMN[PARTIALS[-1]] + 1)
     hours = slice(COUNTED_COLUMN["hours.T1"], COUNTED_COLUMN["hours.T4"] + 1)
     # [period, this or last, Ea+ or Ea-]
@@ -54,18 +25,24 @@ class Layout:
     net_ea, net_er = COUNTED_COLUMN["net.Ea"], COUNTED_COLUMN["net.Er"]
     demand_p, demand_time = COUNTED_COLUMN["demand.P"], COUNTED_COLUMN["demand.time"]
     tariff = COUNTED_COLUMN["tariff"]
-    remainders = _PLACES["remainders"]
-    running = _PLACES["running"]
-    period_ids = _PLACES["period_ids"]
-    demand_id, demand_energy, demand_ns, demand_broken = _columns("demand")
-    pulse_pending, pulses, pulse_end = _columns("pulse")
-    led_pending, flashes = _columns("led")
-    time, clock_zero = _columns("clock")
-    tariff_input, records = _PLACES["tariff_input"].start, _PLACES["records"].start
-    events, settings_page = _PLACES["events"].start, _PLACES["settings_page"].start
-    size = SIZE
+    # What only the meter itself knows follows; the order is a file format as that of COUNTED is.
+    remainders = slice(len(COUNTED), len(COUNTED) + len(PARTS) * 3)
+    running = slice(remainders.stop, remainders.stop + len(PARTIALS))  # 1 = the partial counts
+    period_ids = slice(running.stop, running.stop + len(PERIODS))  # number of the running day, week and month
+    (
+        demand_id, demand_energy, demand_ns,  # number of the running period, µWh, ns counted
+        demand_broken,  # 1 = the power was off in it
+        pulse_pending, pulses, pulse_end,  # µWh not yet pulsed, pulses so far, meter time when the last ended
+        led_pending, flashes,  # secondary µWh × CT primary not yet flashed, flashes so far
+        time, clock_zero,  # meter time; nanoseconds since 2000-01-01 at meter time 0
+        tariff_input,
+        records, events,  # load-curve records and entries of the event log ever written
+        settings_page,  # sequence number of the settings page that a round before this one wrote
+        size,
+    ) = range(period_ids.stop, period_ids.stop + 16)
 
 
+SIZE: Final = Layout.size
 _EA_IN, _EA_OUT, _ER_IN, _ER_OUT = (KINDS.index(kind) for kind in ("Ea+", "Ea-", "Er+", "Er-"))
 _PARTIAL_KIND: Final = np.array([KINDS.index(symbol.split(".")[1]) for symbol in PARTIALS])
 # Partial -> the tariff it counts in; "" for all of them.

@@ -22,13 +22,10 @@ class Store:
         self._state = state
         self.version = image.VERSION  # of the layout it was read from
         self._sequences = {MemoryPage.HOT: 0, MemoryPage.SETTINGS: 0}
-        self._saved_settings = -1
+        self._saved_settings = -1  # setting_changes of the state when the settings page was last given out
 
     def writes(self) -> list[Write]:
-        """Return what must be written since the last call, in order: records, entries, settings, hot page.
-
-        The hot page counts the others and names the settings, so it comes last: what it tells of has landed.
-        """
+        """Return what must be written since the last call, in order: records, entries, settings, hot page."""
         state, journal = self._state, self._state.journal
         if state.lost:
             return []
@@ -36,7 +33,7 @@ class Store:
         out += [image.entry_write(number, entry) for number, entry in journal.entries]
         journal.records.clear()
         journal.entries.clear()
-        # Not the settings page of this round: a cut may keep that from landing.
+        # That of the round before: a cut may let this round's hot page land without its settings page.
         state.row[Layout.settings_page] = self._sequences[MemoryPage.SETTINGS]
         if self._saved_settings != state.setting_changes:
             self._sequences[MemoryPage.SETTINGS] += 1

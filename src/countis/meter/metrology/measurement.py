@@ -22,19 +22,10 @@ from countis.words.settings import Calibration
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-
-def columns(first: str, count: int = 3) -> slice:
-    """Return the columns of `count` live quantities that follow each other, e.g. V1 V2 V3."""
-    return slice(LIVE_COLUMN[first], LIVE_COLUMN[first] + count)
-
-
-V_PHASES: Final = columns("V1")
-U_PAIRS: Final = columns("U12")
-I_PHASES: Final = columns("I1")
-P_PHASES: Final = columns("P1")
-Q_PHASES: Final = columns("Q1")
-S_PHASES: Final = columns("S1")
-PF_PHASES: Final = columns("PF1")
+# Columns of the live values: of three that follow each other, and of single ones.
+V_PHASES, U_PAIRS, I_PHASES, P_PHASES, Q_PHASES, S_PHASES, PF_PHASES = (
+    slice(at, at + 3) for at in map(LIVE_COLUMN.__getitem__, ("V1", "U12", "I1", "P1", "Q1", "S1", "PF1"))
+)
 U, V, I, IN, P, Q, S, PF = (LIVE_COLUMN[symbol] for symbol in ("U", "V", "I", "IN", "P", "Q", "S", "PF"))
 F, SEQUENCE = LIVE_COLUMN["f"], LIVE_COLUMN["sequence"]
 _SQUARED: Final = np.r_[U_PAIRS, V_PHASES, I_PHASES, IN]

@@ -26,7 +26,6 @@ LADDERS: Final[dict[Form, tuple[tuple[tuple[int, str], ...], str, int]]] = {
     Form.FACTOR: (((3, ""),), "PF", 1),
     Form.FREQUENCY: (((2, ""),), "Hz", 2),
 }
-NONE: Final = "-" * DIGITS
 
 
 def _pointed(number: int, width: int, decimals: int) -> str:
@@ -52,4 +51,4 @@ def instantaneous(value: float | None, form: Form) -> tuple[str, str]:
             number = int(abs(value) / _PREFIX[prefix] * 10**decimals + 0.5)
             if number < 10**DIGITS:
                 return _pointed(number, least + decimals, decimals), prefix + unit
-    return NONE, steps[0][1] + unit
+    return "-" * DIGITS, steps[0][1] + unit

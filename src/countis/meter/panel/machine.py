@@ -1,8 +1,8 @@
 """The panel as a pure reducer: `step(panel, event, view, now) -> (panel, commands)`.
 
-Rule: `now` is line time in ns; nothing takes effect before Y. What keys do is looked up in keys.py, what is
-on a page in the menus of the model. Keys are judged here: a hold when its time is reached, everything else on
-release.
+Rule: `now` is line time in ns. What keys do is looked up in keys.py, what is on a page in the menus of the
+model. Keys are judged here: a hold when its time is reached, everything else on release. Nothing of a setup
+is in force before it is left with Y.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Setup:
 
     name: SetupName
     place: int = 0
-    draft: str = ""  # digits, a choice, or "ConF?" of a partial to reset
+    draft: str = ""  # digits, a choice, or "confirm" of a partial to reset
     digit: int = 0
     edits: tuple[tuple[str, Value], ...] = ()
     resets: frozenset[str] = frozenset()
@@ -106,8 +106,8 @@ class Panel:
     light_until: int = _NEVER
     test_until: int = _NEVER
     testing: bool = False  # the keys of a display test are still down
-    starts: int = _NEVER  # how often the power went or came, as far as it was seen
-    frames: int = _NEVER  # frames and pulses seen so far, and until when their signs are lit
+    starts: int = _NEVER  # how often the power went or came, when last looked
+    frames: int = _NEVER  # frames and pulses when last looked, and until when their signs are lit
     com_until: int = _NEVER
     pulses: int = _NEVER
     pulse_until: int = _NEVER
@@ -236,11 +236,11 @@ def _act(action: Action, panel: Panel, view: View, now: int) -> Outcome:
 def _at(setup: Setup, place: int, view: View) -> Setup:
     """Return the setup at a page, with what was confirmed there or is in force."""
     setup = replace(setup, place=place % len(view.model.family.setups[setup.name]), digit=0, leaving=None)
-    symbol, digits = entry_of(setup, view).symbol, entry_of(setup, view).digits
-    if symbol not in SETTINGS:
-        return replace(setup, draft="confirm" if symbol in setup.resets else "")
-    value = dict(setup.edits).get(symbol, view.settings[symbol])
-    return replace(setup, draft=f"{value:0{digits}d}" if digits else str(value))
+    entry = entry_of(setup, view)
+    if entry.symbol not in SETTINGS:
+        return replace(setup, draft="confirm" if entry.symbol in setup.resets else "")
+    value = dict(setup.edits).get(entry.symbol, view.settings[entry.symbol])
+    return replace(setup, draft=f"{value:0{entry.digits}d}" if entry.digits > 0 else str(value))
 
 
 def _changed(setup: Setup, view: View) -> Setup:
