@@ -37,7 +37,43 @@ class Journal:
     entries: deque[tuple[int, Entry]] = field(default_factory=lambda: deque(maxlen=event_log.CAPACITY))
 
 
-class State:
+class Readable:
+    """What is read by symbol: of a State, or of a Snapshot of it."""
+
+    __slots__ = ()
+    live: Floats
+    row: Ints
+    settings: Mapping[str, Value]
+    lost: frozenset[MemoryPage]
+
+    def __getitem__(self, symbol: str) -> float | int | str | None:
+        """Return a quantity in SI units, or a setting; None = not available."""
+        if symbol in LIVE_COLUMN:
+            value = float(self.live[LIVE_COLUMN[symbol]])
+            return None if math.isnan(value) else value
+        if symbol in SETTINGS:
+            return self.settings[symbol] if MemoryPage.SETTINGS not in self.lost else None
+        quantity = QUANTITIES.get(symbol)
+        if quantity is None:
+            raise UnknownSymbol(symbol, [*QUANTITIES, *SETTINGS])
+        exact = self.exact(symbol)
+        if MemoryPage.HOT in self.lost or (quantity.kind is QuantityKind.DEMAND and exact < 0):
+            return None
+        if symbol == "demand.P":  # the row has it without the CT ratio, as the bus does
+            ratio = int(self.settings["ct_primary"]) / int(self.settings["ct_secondary"])
+            return exact * ratio / quantity.per_si
+        return exact if quantity.per_si == 1 else exact / quantity.per_si
+
+    def exact(self, symbol: str) -> int:
+        """Return a counted quantity as an integer: µWh, µvarh, µVAh, hours in ns, demand in secondary mW."""
+        if symbol in COUNTED_COLUMN:
+            return int(self.row[COUNTED_COLUMN[symbol]])
+        if symbol not in QUANTITIES or not QUANTITIES[symbol].rolls_of:
+            raise UnknownSymbol(symbol, COUNTED_COLUMN)
+        return int(self.row[COUNTED_COLUMN[QUANTITIES[symbol].rolls_of]]) // ROLL_OVER % 256
+
+
+class State(Readable):
     """What one meter is at a moment.
 
     row: what is counted, int64 by registers.Layout. live: the values of the last second, float64 by
@@ -93,14 +129,6 @@ class State:
     def period(self) -> int:
         """Length of the demand period in s."""
         return int(self.settings["demand_period"])
-
-    def __getitem__(self, symbol: str) -> float | int | str | None:
-        """Return a quantity in SI units, or a setting; None = not available."""
-        return value_of(symbol, self.live, self.row, self.settings, self.lost)
-
-    def exact(self, symbol: str) -> int:
-        """Return a counted quantity as an integer: µWh, µvarh, µVAh, hours in ns, demand in secondary mW."""
-        return exact_of(symbol, self.row)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -175,36 +203,8 @@ def partial_column(symbol: str) -> int:
     return RUNNING_COLUMN[symbol]
 
 
-def exact_of(symbol: str, row: Ints) -> int:
-    """Return a counted quantity of a row as an integer, see State.exact."""
-    if symbol in COUNTED_COLUMN:
-        return int(row[COUNTED_COLUMN[symbol]])
-    if symbol not in QUANTITIES or not QUANTITIES[symbol].rolls_of:
-        raise UnknownSymbol(symbol, COUNTED_COLUMN)
-    return int(row[COUNTED_COLUMN[QUANTITIES[symbol].rolls_of]]) // ROLL_OVER % 256
-
-
-def value_of(symbol: str, live: Floats, row: Ints, settings: Mapping[str, Value],
-             lost: frozenset[MemoryPage]) -> float | int | str | None:
-    """Return a quantity in SI units or a setting from the parts of a State; None = not available."""
-    if symbol in LIVE_COLUMN:
-        value = float(live[LIVE_COLUMN[symbol]])
-        return None if math.isnan(value) else value
-    if symbol in SETTINGS:
-        return settings[symbol] if MemoryPage.SETTINGS not in lost else None
-    quantity = QUANTITIES.get(symbol)
-    if quantity is None:
-        raise UnknownSymbol(symbol, [*QUANTITIES, *SETTINGS])
-    exact = exact_of(symbol, row)
-    if MemoryPage.HOT in lost or (quantity.kind is QuantityKind.DEMAND and exact < 0):
-        return None
-    if symbol == "demand.P":  # kept without the CT ratio, as the bus shows it
-        return exact * (int(settings["ct_primary"]) / int(settings["ct_secondary"])) / quantity.per_si
-    return exact if quantity.per_si == 1 else exact / quantity.per_si
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Snapshot:
+class Snapshot(Readable):
     """What a meter was when a second had passed: a copy, read by symbol as a State is, from any thread."""
 
     model: Model
@@ -215,10 +215,6 @@ class Snapshot:
     powered: bool
     missing: tuple[str, ...]
     clock: int
-
-    def __getitem__(self, symbol: str) -> float | int | str | None:
-        """Return a quantity in SI units, or a setting; None = not available."""
-        return value_of(symbol, self.live, self.row, self.settings, self.lost)
 
 
 def snapshot(state: State) -> Snapshot:
