@@ -14,7 +14,7 @@ from running import command
 
 from countis import E44, Meter, SetClock, SetSetting
 from countis.host.running.plant import local_seconds
-from countis.meter.metrology.calibration import TAPS, filters, found, phasors
+from countis.meter.metrology.calibration import TAPS, constants_from, filters, phasors
 from countis.supply import FrontEnd, Load, Network, State, Supply
 from countis.supply.network import at_terminals
 from countis.words.commands import Reason, SetCalibration
@@ -28,7 +28,7 @@ SKEWED = State(PLAIN.network, PLAIN.loads, front_end=FrontEnd(gain=GAINS, phase=
 
 def calibration(state: State = SKEWED, rate: float = 8000, seconds: float = 2.0) -> Calibration:
     samples = Supply([(0.0, state)], rate=rate).read(round(seconds * rate))
-    return found(phasors(samples, rate, state.network.frequency), at_terminals(state)[0], state.network.frequency)
+    return constants_from(phasors(samples, rate, state.network.frequency), at_terminals(state)[0], state.network.frequency)
 
 
 def test_gains_and_lags_are_found() -> None:
@@ -158,7 +158,7 @@ def test_a_reference_without_a_signal_is_named(channel: int) -> None:
     true = at_terminals(PLAIN)[0].copy()
     true[channel] = 0.0
     with pytest.raises(SettingError, match=f"^{CHANNELS[channel]}: "):
-        found(true, true, 50.0)
+        constants_from(true, true, 50.0)
 
 
 def test_too_few_samples_are_named() -> None:

@@ -22,7 +22,7 @@ from countis import (
 )
 from countis.meter.energy import increment, periods, registers
 from countis.meter.energy.load_curve import CAPACITY, LoadCurve, Record, RecordWritten
-from countis.meter.energy.pulse import Pulses
+from countis.meter.energy.pulse import Output, Pulses
 from countis.meter.energy.registers import Layout
 from countis.words.commands import SetTariffInput
 from countis.words.quantities import PARTIALS
@@ -283,7 +283,7 @@ def test_pulses_and_flashes_come_at_even_times() -> None:
     for output, every in (("led", 1.2), ("pulse", 0.75)):
         on = [at / 1e9 for at in begins(events, output)]
         assert on == pytest.approx([every * (k + 1) for k in range(int(60 / every + 1e-9))], abs=2e-6)
-    assert {e.ns for e in events if isinstance(e, Pulses) and e.output == "pulse"} == {50_000_000}
+    assert {e.ns for e in events if isinstance(e, Pulses) and e.output is Output.PULSE} == {50_000_000}
 
 
 def test_pulses_are_never_lost_nor_merged_however_fast() -> None:

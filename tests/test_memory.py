@@ -23,13 +23,27 @@ from countis import (
     SetSetting,
     StopPartial,
 )
-from countis.meter.energy.load_curve import CAPACITY
+from countis.meter.energy.load_curve import CAPACITY, Record
 from countis.meter.energy.registers import Layout
-from countis.meter.memory.image import IMAGE_SIZE, LOG_OFFSET, PAGE, RING_OFFSET, VERSION, MemoryPage, hot_write
+from countis.meter.memory.event_log import Entry
+from countis.meter.memory.image import (
+    IMAGE_SIZE,
+    LAYOUTS,
+    LOG_OFFSET,
+    PAGE,
+    RING_OFFSET,
+    VERSION,
+    MemoryPage,
+    entry_write,
+    hot_write,
+    page_write,
+    record_write,
+)
 from countis.modbus import pdu
 from countis.supply import three_phase
+from countis.words.commands import EventKind, Origin
 from countis.words.errors import MemoryImageError
-from countis.words.quantities import COUNTED_COLUMN
+from countis.words.quantities import COUNTED, COUNTED_COLUMN
 
 
 def lived() -> Meter:
@@ -205,6 +219,37 @@ def test_a_newer_version_is_refused() -> None:
         Meter.load(bytes(image))
     with pytest.raises(MemoryImageError, match=f"version {VERSION + 1}"):
         Meter.load(bytes(image) + bytes(4096))
+
+
+def test_the_layout_is_what_its_version_says() -> None:
+    """Memories of these sizes exist: whoever moves a symbol or a ring makes them unreadable."""
+    assert LAYOUTS == {1: (90112, 264), 2: (122880, 266)}
+    assert max(LAYOUTS) == VERSION
+    assert len(Meter().save()) == 122880
+    assert (PAGE, RING_OFFSET, LOG_OFFSET, IMAGE_SIZE) == (4096, 16384, 90112, 122880)
+    assert [hot_write(n, Meter().state.row)[0] for n in (0, 1, 2)] == [0, 4096, 0]
+    assert [page_write(MemoryPage.SETTINGS, n, b"")[0] for n in (0, 1, 2)] == [8192, 12288, 8192]
+    record, entry = Record(0, 900, False, 0), Entry(0, EventKind.POWER, Origin.METER, "on")
+    for number, place in ((0, 0), (1, 1), (4607, 4607), (4608, 0)):
+        offset, data = record_write(number, record)
+        assert (offset, len(data)) == (16384 + 16 * place, 16)
+    for number, place in ((0, 0), (1, 1), (511, 511), (512, 0)):
+        offset, data = entry_write(number, entry)
+        assert (offset, len(data)) == (90112 + 64 * place, 64)
+
+
+def test_the_row_holds_each_symbol_where_it_always_was() -> None:
+    """The order of COUNTED, and of what the meter alone knows behind it, is a file format."""
+    at = {"Ea+.L1": 0, "Ea+": 15, "Ea+.T1": 16, "Eap.T4": 179, "par.Ea+": 180, "par.Ea-.T4": 192, "net.Ea": 193,
+          "net.Er": 194, "hours.T1": 195, "day.Ea+": 199, "month-1.Ea-": 210, "demand.P": 211, "tariff": 213}
+    assert {symbol: COUNTED_COLUMN[symbol] for symbol in at} == at
+    assert (COUNTED[0].symbol, COUNTED[-1].symbol, len(COUNTED)) == ("Ea+.L1", "tariff", 214)
+    assert (Layout.remainders, Layout.running) == (slice(214, 235), slice(235, 248))
+    assert Layout.period_ids == slice(248, 251)
+    assert (Layout.demand_id, Layout.demand_energy, Layout.demand_ns, Layout.demand_broken) == (251, 252, 253, 254)
+    assert (Layout.pulse_pending, Layout.pulses, Layout.pulse_end) == (255, 256, 257)
+    assert (Layout.led_pending, Layout.flashes, Layout.time, Layout.clock_zero) == (258, 259, 260, 261)
+    assert (Layout.tariff_input, Layout.records, Layout.events, Layout.settings_page) == (262, 263, 264, 265)
 
 
 MEMORIES = Path(__file__).parent / "memories"

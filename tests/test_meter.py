@@ -21,7 +21,7 @@ from countis import (
     StopPartial,
 )
 from countis.meter.energy.load_curve import RecordWritten
-from countis.meter.energy.pulse import Pulses
+from countis.meter.energy.pulse import Output, Pulses
 from countis.meter.memory.image import PAGE
 from countis.meter.metrology.measurement import Metrology
 from countis.supply import Supply, three_phase
@@ -279,7 +279,7 @@ def test_no_pulse_is_lost_where_a_command_closes_the_open_window() -> None:
         meter.apply([command])
         meter.apply([command])
         events += meter.advance(0)
-        told = [event.on for event in events if isinstance(event, Pulses) and event.output == "pulse"]
+        told = [event.on for event in events if isinstance(event, Pulses) and event.output is Output.PULSE]
         assert sum(map(len, told)) == meter.state.pulses > 3
 
 

@@ -24,7 +24,7 @@ from countis.host.lab.typetest.report import page
 from countis.host.lab.typetest.run import Task, drive_all, plan
 from countis.host.lab.typetest.signals import Signal, through
 from countis.host.lab.typetest.stand import Make, new_meter
-from countis.meter.energy.pulse import Pulses
+from countis.meter.energy.pulse import Output, Pulses
 from countis.meter.meter import Event
 from countis.models import Model
 from countis.supply import Load, Network, State, Supply
@@ -188,12 +188,12 @@ class LosesSamples(Meter):
 class DoublesPulses(Meter):
     """Gives a pulse twice in each block of samples."""
 
-    output = "pulse"
+    output = Output.PULSE
 
     def feed(self, samples: NDArray[Any], seconds: float | None = None) -> list[Event]:  # type: ignore[override]
         events = super().feed(samples, seconds)
         for k, event in enumerate(events):
-            if isinstance(event, Pulses) and event.output == self.output:
+            if isinstance(event, Pulses) and event.output is self.output:
                 events[k] = Pulses(event.output, np.repeat(event.on, [2, *[1] * (len(event) - 1)]), event.ns)
         return events
 
@@ -201,7 +201,7 @@ class DoublesPulses(Meter):
 class DoublesFlashes(DoublesPulses):
     """Gives flashes twice."""
 
-    output = "led"
+    output = Output.LED
 
 
 def of_kind(kind: type[Meter], constants: Calibration = Calibration(), **changes: float) -> Make:  # noqa: B008

@@ -1,12 +1,12 @@
 """What each command does to a meter, and when it is refused.
 
-Rule: keys and Modbus writes end here, so that the LCD and the bus cannot disagree and the seal is checked in one place. What
-counts is done by meter.py: it closes the open window before, where a command says so.
+Rule: keys and Modbus writes end here, so that the LCD and the bus cannot disagree and the seal is checked in
+one place. What counts is done by meter.py: it closes the open window before, where a command says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from countis.meter.energy import load_curve
@@ -39,12 +39,12 @@ from countis.words.errors import SettingError
 from countis.words.quantities import COUNTED_COLUMN, MICRO, PARTIALS
 from countis.words.settings import Value, setting
 
-_T1_BELOW, _T2_FROM = 20.0, 80.0  # V on the tariff input; between them it keeps what it was (decision 34)
+_T1_BELOW, _T2_FROM = 20.0, 80.0  # V on the tariff input, which between them does not change (decision 34)
 _CT: Final = ("ct_primary", "ct_secondary")
 
 
 def refusal_of(state: State, commands: Sequence[Command]) -> Refusal | None:
-    """Tell why commands cannot be carried out together, the seal and the state before bad values; None if they can."""
+    """Tell why commands cannot be carried out together, seal and state before values; None if they can."""
     refusals = [refusal for command in commands if (refusal := _refusal(state, command)) is not None]
     return min(refusals, key=lambda refusal: refusal.reason is Reason.VALUE, default=None)
 
@@ -58,13 +58,8 @@ def _refusal(state: State, command: Command) -> Refusal | None:
             return _setting_refusal(state, command)
         case SetCalibration(calibration):
             if state.settings["sealed"] == 1:
-                return Refusal(
-                    Reason.SEALED, "calibration", "the meter is sealed", "after breaking the seal"
-                )
-            try:
-                calibration.checked()
-            except SettingError as error:
-                return Refusal(Reason.VALUE, error.where, error.wrong, error.allowed)
+                return Refusal(Reason.SEALED, "calibration", "the meter is sealed", "after breaking the seal")
+            return _refusal_of_value(calibration.checked)
         case SelectTariff(tariff):
             if state.settings["tariff_control"] != "com":
                 return Refusal(Reason.STATE, "tariff", "set by the input", "with tariff_control com")
@@ -90,8 +85,12 @@ def _setting_refusal(state: State, command: SetSetting) -> Refusal | None:
     if row.symbol == "wires" and command.value in (3, 4) and command.value not in model.wires:
         allowed = ", ".join(map(str, model.wires))
         return Refusal(Reason.VALUE, "wires", f"the {model.name} does not measure with {command.value}", allowed)
+    return _refusal_of_value(lambda: row.check(command.value))
+
+
+def _refusal_of_value(check: Callable[[], object]) -> Refusal | None:
     try:
-        row.check(command.value)
+        check()
     except SettingError as error:
         return Refusal(Reason.VALUE, error.where, error.wrong, error.allowed)
     return None
@@ -181,8 +180,9 @@ def _set(state: State, symbol: str, value: Value) -> list[RecordWritten]:
 
 def follow_input(state: State) -> None:
     """Put the tariff of the input in force, where the input decides."""
-    if state.settings["tariff_control"] == "dig" and state.row[Layout.tariff] != state.row[Layout.tariff_input]:
-        _set_tariff(state, int(state.row[Layout.tariff_input]), Origin.METER)
+    tariff = int(state.row[Layout.tariff_input])
+    if state.settings["tariff_control"] == "dig" and state.row[Layout.tariff] != tariff:
+        _set_tariff(state, tariff, Origin.METER)
         state.changes += 1
 
 

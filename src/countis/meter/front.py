@@ -1,7 +1,7 @@
 """The front panel of one meter: keys in, commands to the meter, frames out.
 
-Rule: the panel is the pure reducer of panel/; this joins it to a meter as the slave joins the bus. Line time is an argument;
-where none is given it is that of the clock the owner has handed in.
+Rule: the panel is the pure reducer of panel/; this joins it to a meter as the slave joins the bus. Line time
+is an argument; where none is given it is that of the clock the owner has handed in.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _PRESS_NS: Final = 100_000_000  # how long a short press takes, and the pause af
 
 
 class Front:
-    """LCD and keys of one meter."""
+    """LCD and keys of one meter; whatever it is called from, the lock of the meter's owner is held."""
 
     def __init__(self, state: State, apply: Apply, clock: Callable[[], int]) -> None:
         """clock: line time in ns, of whoever owns the meter; what keys pressed here take is added to it."""
         self._state, self._apply, self._clock = state, apply, clock
         self.panel = Panel()
-        self._ahead = 0  # what key presses took, in ns
-        self._drawn: tuple[object, LcdFrame] | None = None
+        self._ahead = 0  # what key presses took, in ns: press and hold do not wait, they count line time on
+        self._drawn: tuple[object, LcdFrame] | None = None  # the last frame and what it depends on
 
     def event(self, event: KeyEvent, now: int) -> None:
         """Take an event at `now` in ns of line time; what it commands is applied."""
@@ -45,10 +45,11 @@ class Front:
     def frame(self, now: int) -> LcdFrame:
         """Return what the LCD shows at `now`: values move once a second (manual §13), keys act at once."""
         self.event(Tick(), now)
-        seen = (now // REFRESH_NS, self.panel, self._state.powered, self.panel.light_until > now, self.panel.com_until > now,
-                self.panel.pulse_until > now, self.panel.tests(now))  # fmt: skip
-        if self._drawn is None or self._drawn[0] != seen:
-            self._drawn = seen, draw(self.panel, self._state, now)
+        panel = self.panel
+        lit = panel.light_until > now, panel.com_until > now, panel.pulse_until > now, panel.tests(now)
+        cause = now // REFRESH_NS, panel, self._state.powered, lit  # what it takes to draw anew
+        if self._drawn is None or self._drawn[0] != cause:
+            self._drawn = cause, draw(panel, self._state, now)
         drawn = self._drawn[1]
         return replace(drawn, phase=phase(now)) if drawn.flashing else drawn
 

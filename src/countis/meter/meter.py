@@ -1,7 +1,8 @@
 """The meter: wires the stations together and owns time.
 
-Rule: pure and deterministic. Time moves only in `feed`, `count` and `advance`; everything else that changes the meter is a
-command, and its State is all that can be seen. No other file knows all the stations, and no station knows the Meter.
+Rule: pure and deterministic. Time moves only in `feed`, `count` and `advance`; everything else that changes
+the meter is a command, and its State is all that can be seen. No other file knows all the stations, and no
+station knows the Meter.
 """
 
 from __future__ import annotations
@@ -52,23 +53,18 @@ Event = Pulses | RecordWritten
 class Meter:
     """A COUNTIS E43 or E44.
 
-    rate: samples per second it is fed with, 800..50 000. clock: what its clock shows, in seconds since 2000-01-01.
-    line_clock: line time in ns, for keys; meter time where none is given. Settings by symbol, e.g. `Meter(E44, ct_primary=200)`;
-    what is not given has its factory value. Raises SettingError, UnknownSymbol.
+    rate: samples per second it is fed with, 800..50 000. clock: what its clock shows, in s since 2000-01-01.
+    line_clock: line time in ns, for keys; by default meter time. Settings by symbol, the others at their
+    factory values: `Meter(E44, ct_primary=200)`. Raises SettingError, UnknownSymbol.
+
+    It has no lock of its own. Its owner holds one around each call and around all that reads `state`, since a
+    window moves counters, live values and log together; a Snapshot is what may leave the lock.
     """
 
-    def __init__(
-        self,
-        model: Model = E44,
-        *,
-        rate: float = 8000,
-        firmware: Firmware | None = None,
-        clock: int = 0,
-        line_clock: Callable[[], int] | None = None,
-        **settings: Value,
-    ) -> None:
-        wanted = [SetSetting(symbol, setting(symbol).check(value)) for symbol, value in settings.items()]
-        refusal = refusal_of(State(model, firmware or Firmware(), {}), wanted)
+    def __init__(self, model: Model = E44, *, rate: float = 8000, firmware: Firmware | None = None,
+                 clock: int = 0, line_clock: Callable[[], int] | None = None, **settings: Value) -> None:
+        commands = [SetSetting(symbol, setting(symbol).check(value)) for symbol, value in settings.items()]
+        refusal = refusal_of(State(model, firmware or Firmware(), {}), commands)
         if refusal is not None:
             raise refusal.error
         self.state = state = State(model, firmware or Firmware(), settings, clock)
@@ -77,7 +73,7 @@ class Meter:
         self.store = Store(state)
         self._overload = Overload(model)
         self._windows: list[Measurement] = []  # of the second that runs
-        self._pending: list[Event] = []  # of a window that a command closed; the next feed, count or advance returns them
+        self._pending: list[Event] = []  # of a window that a command closed, until the next call takes them
         self._turning_ns = 0  # for how long L1–N has been too low while powered, or high enough while not
         self._stand_at(0)
         self.set_rate(rate)
@@ -86,20 +82,17 @@ class Meter:
     # time
 
     def feed(self, samples: NDArray[Any] | Source, seconds: float | None = None) -> list[Event]:
-        """Take samples and count what they carry.
+        """Take samples and count what they carry; return records that closed and trains of pulses.
 
-        samples: [n, 6] of V1 V2 V3 (V) and I1 I2 I3 (secondary A) at `rate`, or a source of them and how many seconds.
-        Returns records that closed and trains of pulses. Raises SupplyError on NaN, another shape or another rate; then nothing
-        of that block is counted.
+        samples: [n, 6] of V1 V2 V3 (V) and I1 I2 I3 (secondary A) at `rate`, or a source of them and how many
+        seconds. Raises SupplyError on NaN, another shape or rate; then nothing of that block is counted.
         """
         if isinstance(samples, np.ndarray):
             return self._feed(self._converted(samples))
         if seconds is None:
             raise SupplyError("feed", "a source needs seconds=")
         if samples.rate != self.rate:
-            raise SupplyError(
-                "feed", f"the source has {samples.rate:g} samples per second", f"{self.rate:g}"
-            )
+            raise SupplyError("feed", f"the source has {samples.rate:g} samples per second", f"{self.rate:g}")
         events: list[Event] = []
         left = round(seconds * self.rate)
         while left > 0:
@@ -117,15 +110,16 @@ class Meter:
         for first in range(0, len(measurement), step):
             part = measurement[first : first + step]
             ends = self.now + np.cumsum(part.ns)
-            turns = [0, 0, *(np.flatnonzero(ends // SECOND != (ends - part.ns) // SECOND) + 1).tolist()]
-            unseen, shown = turns[-2:]  # of seconds that pass at once only the last is seen
-            events += self._count(part[:unseen])
-            if unseen:
+            turns = np.flatnonzero(ends // SECOND != (ends - part.ns) // SECOND) + 1  # windows before a turn
+            last = int(turns[-1]) if len(turns) > 0 else 0
+            first_of_last = int(turns[-2]) if len(turns) > 1 else 0
+            events += self._count(part[:first_of_last])
+            if first_of_last > 0:  # of seconds that pass at once only the last is displayed
                 self._windows.clear()
-            events += self._count(part[unseen:shown])
-            if shown:
+            events += self._count(part[first_of_last:last])
+            if last > 0:
                 self._publish()
-            events += self._count(part[shown:])
+            events += self._count(part[last:])
             self._stand_at(int(ends[-1]))
         return events
 
@@ -138,11 +132,10 @@ class Meter:
         return events + self._dark(ns)
 
     def set_rate(self, rate: float) -> list[Event]:
-        """Take samples at another rate from now on; the open window is counted. SettingError outside 800..50 000 per second."""
+        """Take samples at another rate from now on; the open window is counted. SettingError out of range."""
         if not MIN_RATE <= rate <= MAX_RATE:
-            raise SettingError(
-                "rate", f"{rate:g} samples per second is not possible", f"{MIN_RATE}..{MAX_RATE}"
-            )
+            wrong = f"{rate:g} samples per second is not possible"
+            raise SettingError("rate", wrong, f"{MIN_RATE}..{MAX_RATE}")
         events = self._end_feed()
         self.rate = float(rate)
         self._begin_metrology()
@@ -159,7 +152,7 @@ class Meter:
         self._samples = 0
 
     def _end_feed(self) -> list[Event]:
-        """Count the open window, because no sample will follow; return its events and those that were pending."""
+        """Count the open window, as no sample will follow; return its events and those that were pending."""
         events, self._pending = self._pending, []
         if self._samples == 0:
             return events
@@ -170,9 +163,8 @@ class Meter:
 
     def _converted(self, samples: NDArray[Any]) -> NDArray[np.float64]:
         if samples.ndim != 2 or samples.shape[1] != 6:
-            raise SupplyError(
-                "samples", f"shape {samples.shape} is not possible", "n rows of V1 V2 V3 I1 I2 I3"
-            )
+            wrong = f"shape {samples.shape} is not possible"
+            raise SupplyError("samples", wrong, "n rows of V1 V2 V3 I1 I2 I3")
         return self._metrology.converted(samples)
 
     def _feed(self, samples: NDArray[np.float64]) -> list[Event]:
@@ -192,7 +184,7 @@ class Meter:
         return events
 
     def _publish(self) -> None:
-        """Show the second that has passed (decision 31); a meter that has just started shows nothing yet."""
+        """Display the second that has passed (decision 31); a meter that has just started has none yet."""
         state = self.state
         if state.powered and any(m.whole.any() for m in self._windows):
             state.live = combine(self._windows, state.model)
@@ -214,7 +206,7 @@ class Meter:
         return False
 
     def _dark(self, ns: int) -> list[Event]:
-        """Let time pass in which nothing is measured: the clock goes on, the running record will be incomplete."""
+        """Let time pass unmeasured: the clock goes on, and the running record will be incomplete."""
         state, row = self.state, self.state.row
         self._windows.clear()
         state.live[:] = np.nan
@@ -229,7 +221,7 @@ class Meter:
         return events
 
     def _count(self, m: Measurement) -> list[Event]:
-        """Count windows that have closed, if any; singly while the voltage is near the power-off threshold."""
+        """Count windows that have closed, one by one while the voltage is near the power-off threshold."""
         if len(m) == 0:
             return []
         state, model = self.state, self.model
@@ -288,7 +280,7 @@ class Meter:
         return self.state[symbol]
 
     def exact(self, symbol: str) -> int:
-        """Return a counted quantity as an integer: energies in µWh, µvarh or µVAh, hours in ns, demand in secondary mW."""
+        """Return a counted quantity as an integer, see State.exact."""
         return self.state.exact(symbol)
 
     # what changes it
@@ -296,7 +288,7 @@ class Meter:
     def apply(self, commands: Sequence[Command], origin: Origin = Origin.HOST) -> Refusal | None:
         """Check all commands, then carry out all of them or none; the event log keeps who gave them.
 
-        Where one of them says so, the samples of before are counted first, so that none of them rates what has already flowed.
+        Where one says so, the samples of before are counted first: it rates nothing that has already flowed.
         """
         state = self.state
         refusal = refusal_of(state, commands)
@@ -317,7 +309,7 @@ class Meter:
     # the front panel
 
     def press(self, key: Key, times: int = 1) -> None:
-        """Press a key shortly, or several at once (`Key.UP | Key.ENTER`); line time goes on by 0.2 s each time."""
+        """Press a key shortly, or several at once (`Key.UP | Key.ENTER`); 0.2 s of line time for each."""
         self.front.press(key, times)
 
     def hold(self, key: Key, seconds: float) -> None:
@@ -342,7 +334,7 @@ class Meter:
     # memory
 
     def writes(self) -> list[Write]:
-        """Return what must be written to the memory since the last call, in order: records, events, settings, hot page."""
+        """Return what must be written to the memory since the last call, in the order to write it in."""
         return self.store.writes()
 
     def save(self) -> bytes:
@@ -350,15 +342,8 @@ class Meter:
         return self.store.image()
 
     @classmethod
-    def load(
-        cls,
-        data: bytes,
-        *,
-        rate: float = 8000,
-        firmware: Firmware | None = None,
-        model: Model = E44,
-        line_clock: Callable[[], int] | None = None,
-    ) -> Meter:
+    def load(cls, data: bytes, *, rate: float = 8000, firmware: Firmware | None = None, model: Model = E44,
+             line_clock: Callable[[], int] | None = None) -> Meter:
         """Return the meter that a memory belongs to; MemoryImageError where it cannot be read.
 
         model: what it is taken for where the page that tells it is lost (`state.lost`).

@@ -1,6 +1,7 @@
 """Overload: which channels are beyond what the meter measures with accuracy (decision 44).
 
-Rule: follows windows one by one and says what begins and what ends; a channel that was beyond its limit is over again a little below.
+Rule: follows windows one by one and says what begins and what ends; a channel that was beyond its limit is
+over again a little below.
 """
 
 from __future__ import annotations

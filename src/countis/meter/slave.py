@@ -1,6 +1,7 @@
 """The Modbus slave: requests become reads of the encoded state row, or commands.
 
-Rule: it never raises on bytes. It answers, answers with an exception code, or is silent.
+Rule: it never raises on bytes. It answers, answers with an exception code, or is silent. It reads the state
+and keeps an encoded copy, so its owner calls it under the lock of the meter: a reply is of one moment.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 
 from countis.meter.apply import refusal_of
 from countis.meter.energy.load_curve import LoadCurve
+from countis.meter.energy.registers import PARTIAL_TARIFF
 from countis.meter.memory.image import MemoryPage
 from countis.meter.state import State
 from countis.modbus import diagnostics, pdu, rtu, words
@@ -30,35 +32,46 @@ from countis.words.commands import (
     SetClock,
     SetSetting,
 )
-from countis.words.quantities import PARTIALS
+from countis.words.quantities import PARTIALS, TARIFFS
 from countis.words.settings import SETTINGS, Value
 
-_CLOCK_PARTS: Final = {"clock.day": range(1, 32), "clock.month": range(1, 13), "clock.year": range(2000, 2100),
-                       "clock.hour": range(24), "clock.minute": range(60), "clock.second": range(60)}  # fmt: skip
-_TARIFF: Final = "cmd.tariff"
-_TOTAL_BITS: Final = {0x01: "par.Ea+", 0x02: "par.Er+", 0x04: "par.Eap", 0x08: "par.Ea-", 0x10: "par.Er-"}
-_RECORD_WORDS: Final = 4
-# What each function of a request needs of its blocks, any of these; function 16 writes what 6 may (assumed).
-_NEEDED: Final = {
-    pdu.READ: Functions.READ,
-    pdu.WRITE: Functions.WRITE,
-    pdu.WRITE_MANY: Functions.WRITE | Functions.WRITE_MANY,
+_CLOCK_PARTS: Final = {
+    "clock.day": range(1, 32), "clock.month": range(1, 13), "clock.year": range(2000, 2100),
+    "clock.hour": range(24), "clock.minute": range(60), "clock.second": range(60),
 }
+_TARIFF: Final = "cmd.tariff"
+# What single values of a register command; 01 of cmd.reset is for a maximum of P, which it does not have.
+_ORDERS: Final[dict[str, dict[int, tuple[Command, ...]]]] = {
+    "cmd.reset": {0x00: (), 0x01: (), 0x20: (ResetPartials(PARTIALS),), 0x21: (ResetPartials(PARTIALS),)},
+    "cmd.reset_tariffs": {0xFFFF: (ResetPartials(tuple(s for s, t in PARTIAL_TARIFF.items() if t != "")),)},
+    "cmd.curve": {0x0001: (RewindLoadCurve(),), 0xFFFE: (FetchLoadCurve(),)},
+    "id.network": {5: ()},
+}
+# Register -> the bits in it that each reset a partial.
+_RESET_BITS: Final = {
+    "cmd.reset_partials": {"par.Ea+": 1, "par.Er+": 2, "par.Eap": 4, "par.Ea-": 8, "par.Er-": 16},
+    "cmd.reset_tariffs": {s: 1 << TARIFFS.index(t) - 1 for s, t in PARTIAL_TARIFF.items() if t != ""},
+}
+_RECORD_WORDS: Final = 4
+# Any of these lets a function through to a block; function 16 writes where 6 may (assumed).
+_NEEDED: Final = {pdu.READ: Functions.READ, pdu.WRITE: Functions.WRITE,
+                  pdu.WRITE_MANY: Functions.WRITE | Functions.WRITE_MANY}
 
 
 def identity(state: State) -> dict[str, Value]:
-    """Return the constants of the table by symbol (decision 41): those of the family, and what is this meter's own."""
+    """Return the constants of the table by symbol, those of the family and of this meter (decision 41)."""
     major, minor, revision = state.firmware.version
     year, month, day = state.firmware.built
     week, site, run = serial_words(str(state.settings["serial_number"]))
     return {
         **state.model.family.identity,
-        "id.software": major * 100 + minor, "id.serial_week": week, "id.serial_site": site, "id.serial_run": run,
+        "id.software": major * 100 + minor, "id.build_date": (year - 2000) << 40 | month << 32 | day << 24,
+        "id.serial_week": week, "id.serial_site": site, "id.serial_run": run,
         "id.product_major": major, "id.product_minor": minor, "id.product_revision": revision,
-        "id.build_date": (year - 2000) << 40 | month << 32 | day << 24, "id.base_major": major, "id.base_minor": minor,
-        "id.base_revision": revision, "id.board_major": major, "id.extended_name": state.model.extended_name,
-        "id.mid": int(state.model.mid), "id.tariffs": 4 if state.settings["tariff_control"] == "com" else 2,
-    }  # fmt: skip
+        "id.base_major": major, "id.base_minor": minor, "id.base_revision": revision, "id.board_major": major,
+        "id.extended_name": state.model.extended_name, "id.mid": int(state.model.mid),
+        "id.tariffs": 4 if state.settings["tariff_control"] == "com" else 2,
+    }
 
 
 def serial_words(text: str) -> tuple[int, int, int]:
@@ -78,7 +91,7 @@ class Slave:
         self._encoder = words.encoder(self._table)
         self._image = np.full(self._table.words, words.RESERVED_WORD, np.uint16)
         self._bytes = b""
-        self._seen = (-1, -1)
+        self._encoded = (-1, -1)  # changes and setting_changes of the state that the image shows
         self._counts = diagnostics.Counts()
         self._clock: dict[str, int] = {}  # parts written and not yet in force (decision 40)
 
@@ -105,12 +118,12 @@ class Slave:
             self._write(parsed)
 
     def _is_tariff(self, request: Request) -> bool:
-        """Tell whether a request writes the one register that takes a broadcast (manual §8.3), and nothing else."""
+        """Tell whether a request writes the one register that takes a broadcast (manual §8.3)."""
         row = self._table.row_at(request.address)
         return row is not None and row.symbol == _TARIFF and request.count == 1
 
     def pdu(self, request: bytes) -> bytes:
-        """Answer one request; always a well-formed reply, but b"" to no bytes at all, and without power."""
+        """Answer one request, always by a well-formed reply; b"" to no bytes at all, and without power."""
         if not request or not self._state.powered:
             return b""
         self._state.saw_frame()
@@ -119,7 +132,7 @@ class Slave:
             reply = diagnostics.answer(request, self._counts, self._objects())
         else:
             reply = self._answer(request)
-        if reply[0] & pdu.ERROR:
+        if reply[0] & pdu.ERROR != 0:
             self._counts.exceptions += 1
         else:
             self._counts.served += 1
@@ -127,10 +140,10 @@ class Slave:
 
     def _objects(self) -> list[str]:
         """Return the objects of device identification."""
-        named = identity(self._state)
+        constants = identity(self._state)
+        vendor, product = str(constants["id.vendor"]), str(constants["id.product"])
         version = ".".join(map(str, self._state.firmware.version))
-        return [str(named["id.vendor"]), self._state.model.reference, version, "", str(named["id.product"]),
-                str(named["id.extended_name"])]  # fmt: skip
+        return [vendor, self._state.model.reference, version, "", product, str(constants["id.extended_name"])]
 
     def _answer(self, request: bytes) -> bytes:
         """Answer a request of the functions that the device has."""
@@ -146,7 +159,8 @@ class Slave:
             return pdu.exception(parsed.function, code or Code.ADDRESS)
         if parsed.values:
             return request[:5]
-        return bytes((pdu.READ, 2 * parsed.count)) + self._read(place, parsed.count)
+        self._encode()
+        return bytes((pdu.READ, 2 * parsed.count)) + self._bytes[2 * place : 2 * (place + parsed.count)]
 
     def _refusal(self, request: Request, place: int | None) -> Code | None:
         """Check address and access in the order of decision 18."""
@@ -159,25 +173,19 @@ class Slave:
                 return Code.FUNCTION
         return None
 
-    def _read(self, place: int, count: int) -> bytes:
-        self._encode()
-        return self._bytes[2 * place : 2 * (place + count)]
-
     def _encode(self) -> None:
-        """Bring the image up to date, if anything moved since the last read."""
+        """Bring the image up to date if anything moved since the last read: many reads cost one encoding."""
         state = self._state
-        seen = (state.changes, state.setting_changes)
-        if seen == self._seen:
+        if self._encoded == (state.changes, state.setting_changes):
             return
-        if seen[1] != self._seen[1]:
+        if self._encoded[1] != state.setting_changes:
             self._encoder.encode_fixed({**identity(state), **_numbers(state)}, self._image)
-        ct = state.ct
-        self._encoder.encode(state.live, state.row, ct, self._image)
+        self._encoder.encode(state.live, state.row, state.ct, self._image)
         if MemoryPage.HOT in state.lost:
             self._encoder.lose_counted(self._image)
         self._encode_curve()
         self._bytes = self._image.astype(">u2").tobytes()
-        self._seen = seen
+        self._encoded = state.changes, state.setting_changes
 
     def _encode_curve(self) -> None:
         """Put header and records of the load curve where the table has them, if it has."""
@@ -188,18 +196,18 @@ class Slave:
             self._image[at : at + len(curve)] = curve
 
     def _write(self, request: Request) -> Code | None:
-        """Turn words into commands and apply them, all or none."""
-        clock = dict(self._clock)
+        """Turn words into commands and apply them, all or none; access is refused before a bad value."""
+        clock = dict(self._clock)  # its parts are kept only if nothing of the request is refused
         commands: list[Command] = []
         bad: Code | None = None
         for offset, value in enumerate(request.values):
             row = self._table.row_at(request.address + offset)
             symbol = row.symbol if row is not None else ""
-            made = _clock_part(clock, symbol, value) if symbol in _CLOCK_PARTS else _command(symbol, value)
-            if isinstance(made, Code):
-                bad = bad or made
+            part = _clock_part(clock, symbol, value) if symbol in _CLOCK_PARTS else _commands(symbol, value)
+            if isinstance(part, Code):
+                bad = bad or part
             else:
-                commands += made
+                commands += part
         refusal = refusal_of(self._state, commands) if bad is not None else self._apply(commands, Origin.BUS)
         if refusal is not None and refusal.reason is not Reason.VALUE:
             return Code.FUNCTION
@@ -212,45 +220,37 @@ class Slave:
 def _numbers(state: State) -> dict[str, Value]:
     """Return settings that are numbers; all ones, which is not available, where they are lost."""
     lost = MemoryPage.SETTINGS in state.lost
-    return {symbol: -1 if lost else value for symbol, value in state.settings.items() if isinstance(value, int)}
+    return {name: -1 if lost else value for name, value in state.settings.items() if isinstance(value, int)}
 
 
-def _command(symbol: str, value: int) -> list[Command] | Code:
-    """Return the commands one written word stands for; a code where it cannot be."""
+def _commands(symbol: str, value: int) -> tuple[Command, ...] | Code:
+    """Return the commands that one written word stands for; a code where it stands for none."""
     if symbol in SETTINGS:
-        return [SetSetting(symbol, value)]
+        return (SetSetting(symbol, value),)
     if symbol == _TARIFF:
-        return [SelectTariff(value)]
-    if symbol == "cmd.reset":
-        return Code.VALUE if value & ~0x21 else [ResetPartials(PARTIALS)] if value & 0x20 else []
-    if symbol == "cmd.reset_partials":
-        chosen = tuple(s for bit, s in _TOTAL_BITS.items() if value & bit)
-        return Code.VALUE if value & ~0x1F else [ResetPartials(chosen)]
-    if symbol == "cmd.reset_tariffs":
-        bits = 0xF if value == 0xFFFF else value
-        chosen = tuple(s for s in PARTIALS if s[-2] == "T" and bits >> int(s[-1]) - 1 & 1)
-        return Code.VALUE if bits & ~0xF else [ResetPartials(chosen)]
-    if symbol == "cmd.curve":
-        return [RewindLoadCurve()] if value == 0x0001 else [FetchLoadCurve()] if value == 0xFFFE else Code.VALUE
-    if symbol == "id.network":
-        return [] if value == 5 else Code.VALUE
-    return []  # reserved words of writable blocks take writes without effect
+        return (SelectTariff(value),)
+    orders, bits = _ORDERS.get(symbol, {}), _RESET_BITS.get(symbol, {})
+    if value in orders:
+        return orders[value]
+    if bits and value < 2 * max(bits.values()):
+        return (ResetPartials(tuple(partial for partial, bit in bits.items() if value & bit != 0)),)
+    return Code.VALUE if orders or bits else ()  # reserved words of writable blocks take all, without effect
 
 
-def _clock_part(parts: dict[str, int], symbol: str, value: int) -> list[Command] | Code:
+def _clock_part(parts: dict[str, int], symbol: str, value: int) -> tuple[Command, ...] | Code:
     """Keep one part of the clock; the second puts all six in force."""
     if value not in _CLOCK_PARTS[symbol]:
         return Code.VALUE
     parts[symbol] = value
     if symbol != "clock.second":
-        return []
+        return ()
     if parts.keys() != _CLOCK_PARTS.keys():
         return Code.VALUE
     day, month, year, hour, minute, second = (parts[name] for name in _CLOCK_PARTS)
     if day > calendar.monthrange(year, month)[1]:
         return Code.VALUE
     moment = np.datetime64(f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}", "s")
-    return [SetClock(int((moment - np.datetime64(EPOCH, "s")).astype(np.int64)))]
+    return (SetClock(int((moment - np.datetime64(EPOCH, "s")).astype(np.int64))),)
 
 
 def _curve_words(curve: LoadCurve, ct: tuple[int, int], period: int) -> list[int]:

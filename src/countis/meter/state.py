@@ -1,7 +1,7 @@
 """All that a meter is, read by symbol; what it has to write; nothing that takes time.
 
-Rule: what is seen is read from here and what is commanded ends here, but only apply.py turns commands into changes and only
-meter.py lets time pass. Nothing in here knows of either, nor of the stations around it: panel, slave and store take a State.
+Rule: whoever looks at a meter reads it here. Only apply.py changes it by commands, and only meter.py lets its
+time pass; this file knows neither of them, nor panel, slave and store, which are given a State.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 
 from countis.meter.energy import load_curve, registers
 from countis.meter.energy.increment import Floats, Ints
 from countis.meter.energy.load_curve import LoadCurve, Record, RecordWritten
-from countis.meter.energy.registers import Layout
+from countis.meter.energy.registers import RUNNING_COLUMN, Layout
 from countis.meter.memory import event_log
 from countis.meter.memory.event_log import Entry, EventLog
 from countis.meter.memory.image import MemoryPage
@@ -26,27 +25,66 @@ from countis.models import Firmware, Model
 from countis.words.clock import SECOND
 from countis.words.commands import EventKind, Origin
 from countis.words.errors import UnknownSymbol
-from countis.words.quantities import COUNTED_COLUMN, LIVE, LIVE_COLUMN, PARTIALS, QUANTITIES, ROLL_OVER, QuantityKind
+from countis.words.quantities import COUNTED_COLUMN, LIVE, LIVE_COLUMN, QUANTITIES, ROLL_OVER, QuantityKind
 from countis.words.settings import FACTORY, SETTINGS, Calibration, Value
 
 
 @dataclass(slots=True)
 class Journal:
-    """Records and log entries that no memory has been given yet, each with its number; the oldest give way."""
+    """Records and log entries that no memory has yet, each with its number; the oldest give way."""
 
     records: deque[tuple[int, Record]] = field(default_factory=lambda: deque(maxlen=load_curve.CAPACITY))
     entries: deque[tuple[int, Entry]] = field(default_factory=lambda: deque(maxlen=event_log.CAPACITY))
 
 
-class State:
+class Readable:
+    """What is read by symbol: of a State, or of a Snapshot of it."""
+
+    __slots__ = ()
+    live: Floats
+    row: Ints
+    settings: Mapping[str, Value]
+    lost: frozenset[MemoryPage]
+
+    def __getitem__(self, symbol: str) -> float | int | str | None:
+        """Return a quantity in SI units, or a setting; None = not available."""
+        if symbol in LIVE_COLUMN:
+            value = float(self.live[LIVE_COLUMN[symbol]])
+            return None if math.isnan(value) else value
+        if symbol in SETTINGS:
+            return self.settings[symbol] if MemoryPage.SETTINGS not in self.lost else None
+        quantity = QUANTITIES.get(symbol)
+        if quantity is None:
+            raise UnknownSymbol(symbol, [*QUANTITIES, *SETTINGS])
+        exact = self.exact(symbol)
+        if MemoryPage.HOT in self.lost or (quantity.kind is QuantityKind.DEMAND and exact < 0):
+            return None
+        if symbol == "demand.P":  # the row has it without the CT ratio, as the bus does
+            ratio = int(self.settings["ct_primary"]) / int(self.settings["ct_secondary"])
+            return exact * ratio / quantity.per_si
+        return exact if quantity.per_si == 1 else exact / quantity.per_si
+
+    def exact(self, symbol: str) -> int:
+        """Return a counted quantity as an integer: µWh, µvarh, µVAh, hours in ns, demand in secondary mW."""
+        if symbol in COUNTED_COLUMN:
+            return int(self.row[COUNTED_COLUMN[symbol]])
+        if symbol not in QUANTITIES or not QUANTITIES[symbol].rolls_of:
+            raise UnknownSymbol(symbol, COUNTED_COLUMN)
+        return int(self.row[COUNTED_COLUMN[QUANTITIES[symbol].rolls_of]]) // ROLL_OVER % 256
+
+
+class State(Readable):
     """What one meter is at a moment.
 
-    row: what is counted, int64 by registers.Layout. live: the values of the last second, float64 by LIVE_COLUMN, primary SI, NaN = not
-    available. lost: pages of its memory that were damaged. changes, setting_changes: how often anything moved, for who keeps a copy.
+    row: what is counted, int64 by registers.Layout. live: the values of the last second, float64 by
+    LIVE_COLUMN, primary SI, NaN = not available. lost: pages of its memory that were damaged. changes,
+    setting_changes: how often anything moved; slave and store encode only what is new since their copy.
+    It is read and changed under one lock, that of the meter's owner; other threads get a Snapshot.
     """
 
-    def __init__(self, model: Model, firmware: Firmware, settings: Mapping[str, Value], seconds: int = 0) -> None:
-        """Settings are taken as they are; seconds since 2000-01-01 is what the clock shows."""
+    def __init__(self, model: Model, firmware: Firmware, settings: Mapping[str, Value],
+                 seconds: int = 0) -> None:
+        """Take settings as they are; seconds: since 2000-01-01, what the clock shows."""
         self.model, self.firmware = model, firmware
         self.settings: dict[str, Value] = {**FACTORY, **settings}
         self.calibration = Calibration()
@@ -61,7 +99,7 @@ class State:
         self.now = 0  # meter time in ns, which Meter alone moves
         self.pace = 1.0  # meter time to line time, where samples are played faster
         self.powered, self.starts = True, 0  # and how often its power went or came
-        self.frames, self._frame_at = 0, -SECOND  # requests of its own that it has seen, and when the last
+        self.frames, self._frame_at = 0, -SECOND  # requests to its address, and when the last one came
         self.diagnostics = False  # whether functions 8 and 43/14 are answered, which the device does not have
 
     # what can be seen
@@ -92,14 +130,6 @@ class State:
         """Length of the demand period in s."""
         return int(self.settings["demand_period"])
 
-    def __getitem__(self, symbol: str) -> float | int | str | None:
-        """Return a quantity in SI units, or a setting; None = not available."""
-        return value_of(symbol, self.live, self.row, self.settings, self.lost)
-
-    def exact(self, symbol: str) -> int:
-        """Return a counted quantity as an integer: energies in µWh, µvarh or µVAh, hours in ns, demand in secondary mW."""
-        return exact_of(symbol, self.row)
-
     @property
     def missing(self) -> tuple[str, ...]:
         """Phases without voltage, of L1 L2 L3 (decision 17); none before there is a measurement."""
@@ -107,7 +137,7 @@ class State:
 
     @property
     def malfunction(self) -> bool:
-        """Whether its metrological files are not those recorded (decision 28), or its memory has lost a page (decision 80)."""
+        """Whether metrological files are not those recorded (decision 28) or a page is lost (decision 80)."""
         return self.firmware.malfunction or bool(self.lost)
 
     @property
@@ -118,7 +148,7 @@ class State:
     @property
     def ages(self) -> tuple[float, float]:
         """How long ago the last frame and the last pulse were, in ns of line time."""
-        pulse = int(self.row[Layout.pulse_end]) if self.pulses else self.now - SECOND
+        pulse = int(self.row[Layout.pulse_end]) if self.pulses > 0 else self.now - SECOND
         return (self.now - self._frame_at) / self.pace, (self.now - pulse) / self.pace
 
     def runs(self, partial: str) -> bool:
@@ -130,10 +160,10 @@ class State:
         """How many entries the log has ever had."""
         return int(self.row[Layout.events])
 
-    # what its stations put down
+    # what its stations put into it
 
     def saw_frame(self) -> None:
-        """Know that a frame of its own was on the bus."""
+        """Count a frame of its own on the bus, and remember when it was."""
         self.frames, self._frame_at = self.frames + 1, self.now
 
     def set_setting(self, symbol: str, value: Value) -> None:
@@ -142,11 +172,11 @@ class State:
         self.setting_changes += 1
 
     def scale_currents(self, factor: float) -> None:
-        """Show currents and powers of another CT ratio, until the next second brings its own."""
+        """Bring live currents and powers to another CT ratio, until the next second brings its own."""
         self.live[CT_COLUMNS] *= factor
 
     def keep(self, records: Sequence[Record]) -> list[RecordWritten]:
-        """Keep records of the load curve that were just closed and counted in the row, here and for the memory."""
+        """Store records of the load curve that the row has just counted, here and for the memory."""
         first = int(self.row[Layout.records]) - len(records)
         written = [RecordWritten(number, record) for number, record in enumerate(records, first)]
         for event in written:
@@ -154,7 +184,8 @@ class State:
             self.journal.records.append((event.number, event.record))
         return written
 
-    def note(self, kind: EventKind, subject: str, old: str = "", new: str = "", origin: Origin = Origin.METER) -> None:
+    def note(self, kind: EventKind, subject: str, old: str = "", new: str = "",
+             origin: Origin = Origin.METER) -> None:
         """Put an entry into the event log, here and for the memory; texts are cut to 16 characters."""
         if self.lost:
             return
@@ -165,48 +196,16 @@ class State:
         self.journal.entries.append((number, entry))
 
 
-_PARTIAL_COLUMN: Final[dict[str, int]] = {symbol: Layout.running.start + k for k, symbol in enumerate(PARTIALS)}
-
-
 def partial_column(symbol: str) -> int:
     """Return where the row keeps whether a partial counts; UnknownSymbol if there is none of that name."""
-    if symbol not in _PARTIAL_COLUMN:
-        raise UnknownSymbol(symbol, PARTIALS)
-    return _PARTIAL_COLUMN[symbol]
-
-
-def exact_of(symbol: str, row: Ints) -> int:
-    """Return a counted quantity of a row as an integer, see State.exact."""
-    if symbol in COUNTED_COLUMN:
-        return int(row[COUNTED_COLUMN[symbol]])
-    if symbol not in QUANTITIES or not QUANTITIES[symbol].rolls_of:
-        raise UnknownSymbol(symbol, COUNTED_COLUMN)
-    return int(row[COUNTED_COLUMN[QUANTITIES[symbol].rolls_of]]) // ROLL_OVER % 256
-
-
-def value_of(
-    symbol: str, live: Floats, row: Ints, settings: Mapping[str, Value], lost: frozenset[MemoryPage]
-) -> float | int | str | None:
-    """Return a quantity in SI units or a setting from the parts of a State; None = not available."""
-    if symbol in LIVE_COLUMN:
-        value = float(live[LIVE_COLUMN[symbol]])
-        return None if math.isnan(value) else value
-    if symbol in SETTINGS:
-        return settings[symbol] if MemoryPage.SETTINGS not in lost else None
-    quantity = QUANTITIES.get(symbol)
-    if quantity is None:
-        raise UnknownSymbol(symbol, [*QUANTITIES, *SETTINGS])
-    exact = exact_of(symbol, row)
-    if MemoryPage.HOT in lost or (quantity.kind is QuantityKind.DEMAND and exact < 0):
-        return None
-    if symbol == "demand.P":  # kept without the CT ratio, as the bus shows it
-        return exact * (int(settings["ct_primary"]) / int(settings["ct_secondary"])) / quantity.per_si
-    return exact if quantity.per_si == 1 else exact / quantity.per_si
+    if symbol not in RUNNING_COLUMN:
+        raise UnknownSymbol(symbol, RUNNING_COLUMN)
+    return RUNNING_COLUMN[symbol]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Snapshot:
-    """What a meter was when a second had passed, apart from it: read by symbol as a State is, from any thread."""
+class Snapshot(Readable):
+    """What a meter was when a second had passed: a copy, read by symbol as a State is, from any thread."""
 
     model: Model
     live: Floats
@@ -217,14 +216,8 @@ class Snapshot:
     missing: tuple[str, ...]
     clock: int
 
-    def __getitem__(self, symbol: str) -> float | int | str | None:
-        """Return a quantity in SI units, or a setting; None = not available."""
-        return value_of(symbol, self.live, self.row, self.settings, self.lost)
-
 
 def snapshot(state: State) -> Snapshot:
-    """Return a copy of what can be seen of a meter now."""
-    return Snapshot(
-        state.model, state.live.copy(), state.row.copy(), dict(state.settings), state.lost, state.powered,
-        state.missing, state.clock,
-    )  # fmt: skip
+    """Return a copy of what can be seen of a meter now; its owner's lock is held meanwhile."""
+    return Snapshot(state.model, state.live.copy(), state.row.copy(), dict(state.settings), state.lost,
+                    state.powered, state.missing, state.clock)

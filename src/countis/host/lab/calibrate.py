@@ -14,8 +14,7 @@ from countis.host.running.memory_file import MemoryFile
 from countis.host.running.plant import load_or_create
 from countis.host.running.sources import supply_plan
 from countis.meter.meter import Meter
-from countis.meter.metrology.calibration import found as constants_from
-from countis.meter.metrology.calibration import phasors
+from countis.meter.metrology.calibration import constants_from, phasors
 from countis.models import E44, Model
 from countis.supply.network import at_terminals
 from countis.supply.source import Supply

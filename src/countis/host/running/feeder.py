@@ -216,4 +216,4 @@ class Feeder:
         for event in events:
             if not isinstance(event, RecordWritten):
                 ago = (self.meter.now - event.on[-_LIGHTS:]) / 1e9 / self.speed
-                self.lights.extend((event.output, now - float(seconds)) for seconds in ago)
+                self.lights.extend((event.output.value, now - float(seconds)) for seconds in ago)

@@ -1,1 +1,1 @@
-"""From measurements to integers that last: increments, counters, tariffs, partials, pulses, demand and periods."""
+"""From measurements to integers that last: counters, tariffs, partials, pulses, demand and periods."""

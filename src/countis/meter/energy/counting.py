@@ -1,7 +1,7 @@
 """Measurements into the integer row: every window of a meter with power is counted here, and nowhere else.
 
-Rule: windows may come one by one or a year at once and leave the same row. They are added up by demand period; days, weeks
-and months change on its strokes too, since all its lengths divide the day.
+Rule: windows may come one by one or a year at once and leave the same row. They are added up by demand
+period; days, weeks and months change on its strokes too, since all its lengths divide the day.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PHASES: Final = (P_PHASES, Q_PHASES, S_PHASES)
 
 
 def count(row: Ints, m: Measurement, model: Model, ct: tuple[int, int], period: int,
-          wires: int) -> tuple[list[Record], list[Pulses]]:  # fmt: skip
+          wires: int) -> tuple[list[Record], list[Pulses]]:
     """Count the windows of `m` into the row of one meter; return the records that closed and the pulses.
 
     ct: primary and secondary in A. period: of the demand, in s. wires: 4, or 3.
@@ -39,12 +39,12 @@ def count(row: Ints, m: Measurement, model: Model, ct: tuple[int, int], period: 
     end = int(row[Layout.time]) + np.cumsum(m.ns)
     records = []
     for part in _by_period(end + int(row[Layout.clock_zero]), period):
-        made, ns = d[part].sum(axis=0), int(m.ns[part].sum())
+        added, ns = d[part].sum(axis=0), int(m.ns[part].sum())
         row[Layout.time] = end[part.stop - 1]
         periods.roll_over(row, lag_ns=1)
-        registers.add(row, made, ns)
+        registers.add(row, added, ns)
         periods.roll_over(row)
-        records += load_curve.add(row, int(made[0, SUM]), ns, period, ct)
+        records += load_curve.add(row, int(added[0, SUM]), ns, period, ct)
     imported, start = d[:, 0, SUM], end - m.ns
     trains = pulse.pulses(row, imported, start, m.ns, model.family.pulse_weight(*ct), model)
     return records, trains + pulse.flashes(row, imported + d[:, 1, SUM], start, m.ns, ct, model)

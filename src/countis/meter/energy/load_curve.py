@@ -1,7 +1,7 @@
-"""Demand and load curve: the mean imported active power of each period, kept in a ring (block 61440 of the table).
+"""Demand and load curve: the mean imported active power of each period, in a ring (block 61440 of the table).
 
-Rule: a period ends when the clock enters another one. Its record is complete only if it was counted from its first second
-to its last, without a cut of the power, a clock set by more than a second or a change of period length.
+Rule: a period ends when the clock enters another one. Its record is complete only if it was counted from
+its first second to its last, without a cut of the power, a clock set by more than a second or a new length.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ _SHORT: Final = SECOND // 2  # windows reach over the ends of a period by less t
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record: end of its period (s since 2000-01-01), its length in s, whether incomplete, mean P+ in secondary mW."""
+    """One record: end of its period (s since 2000-01-01), length in s, whether incomplete, mean P+ in mW.
+
+    The power is secondary: the record is without the CT ratio.
+    """
 
     time: int
     period: int
@@ -59,10 +62,11 @@ def add(row: Ints, energy: int, ns: int, period: int, ct: tuple[int, int]) -> li
     return [record for record in records if record is not None]
 
 
-def close(row: Ints, period: int, ct: tuple[int, int], following: int, cut: int | None = None) -> Record | None:
+def close(row: Ints, period: int, ct: tuple[int, int], following: int,
+          cut: int | None = None) -> Record | None:
     """End the running period and start number `following`; None if nothing was counted in it.
 
-    cut: the clock in s at which it was cut short by a new clock or length; its record is incomplete and ends there.
+    cut: the clock in s at which a new clock or length cut it short; its record is incomplete and ends there.
     """
     number, counted = int(row[Layout.demand_id]), int(row[Layout.demand_ns])
     record = None
@@ -70,7 +74,7 @@ def close(row: Ints, period: int, ct: tuple[int, int], following: int, cut: int 
         broken = cut is not None or following != number + 1 or bool(row[Layout.demand_broken])
         incomplete = broken or abs(counted - period * SECOND) > _SHORT
         seconds = counted / SECOND if incomplete else float(period)
-        # 1 µWh is 3.6 mJ; the record is without the CT ratio.
+        # 1 µWh is 3.6 mJ.
         mean = round(int(row[Layout.demand_energy]) * 3.6 * ct[1] / (ct[0] * seconds))
         record = Record((number + 1) * period if cut is None else cut, period, incomplete, mean)
         row[Layout.demand_p] = mean
@@ -83,7 +87,10 @@ def close(row: Ints, period: int, ct: tuple[int, int], following: int, cut: int 
 
 
 class LoadCurve:
-    """The ring of records: int64 [CAPACITY, 4] of time, period, incomplete, mean_mw, and the read pointer of block 61440."""
+    """The ring of records, and the read pointer of block 61440.
+
+    ring: int64 [CAPACITY, 4] of time, period, incomplete, mean_mw.
+    """
 
     BATCH: Final = 29  # records in one answer
 
@@ -111,7 +118,7 @@ class LoadCurve:
         records: list[Record] = []
         while len(records) < self.BATCH and first + len(records) < written:
             record = self.record(first + len(records))
-            if records and record.period != records[0].period:  # the header tells one integration period for all
+            if records and record.period != records[0].period:  # the header has one period for all
                 break
             records.append(record)
         self.pointer, self.fetched = first + len(records), tuple(records)

@@ -1,6 +1,6 @@
 """Days, weeks and months: what was used in the running one and in the one before.
 
-Rule: a period ends when the clock names another one, forwards or backwards; what it counted becomes "the one before".
+Rule: a period ends when the clock enters another one, forwards or backwards; it becomes "the one before".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from countis.words.clock import DAY, EPOCH
 from countis.words.quantities import PERIODS
 
 _EPOCH: Final = np.datetime64(EPOCH, "D")  # a Saturday
-_FIRST_MONTH: Final = int(_EPOCH.astype("M8[M]").astype(np.int64))  # so that a new row, all zero, stands in it
+_FIRST_MONTH: Final = int(_EPOCH.astype("M8[M]").astype(np.int64))  # so that a new row stands in month 0
 _DAYS_TO_MONDAY: Final = 5  # so that weeks change on Monday (ISO 8601; assumed)
 
 
@@ -29,8 +29,8 @@ def period_ids(clock_ns: Ints) -> Ints:
 def roll_over(row: Ints, lag_ns: int = 0) -> None:
     """Close the periods that the clock has left, looked at `lag_ns` ago.
 
-    Called with 1 before the energy of a window is added and with 0 after, so that a window which ends on the stroke of
-    midnight counts to the day that ends.
+    Called with 1 before the energy of a window is added and with 0 after, so that a window which ends on the
+    stroke of midnight counts to the day that ends.
     """
     clock = row[..., Layout.time] + row[..., Layout.clock_zero] - lag_ns
     if not (clock // DAY != row[..., Layout.period_ids.start]).any():

@@ -1,6 +1,7 @@
 """The event log: what happened to the meter beside counting; bounded, and kept in its memory.
 
-Rule: an entry is a value with the time of the meter's clock, its texts short enough for a layout to hold them.
+Rule: an entry is a value with the time of the meter's clock, its texts short enough for a layout to hold
+them.
 """
 
 from __future__ import annotations

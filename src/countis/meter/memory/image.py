@@ -1,7 +1,7 @@
 """State of the meter <-> bytes of its FRAM.
 
-Rule: pure; this file makes and reads bytes, the host carries writes out. A page is written to the older of its two copies,
-with a sequence number and a CRC, so that a cut at any byte leaves the other copy whole.
+Rule: pure; this file makes and reads bytes, the host carries writes out. A page is written to the older of
+its two copies, with a sequence number and a CRC, so that a cut at any byte leaves the other copy whole.
 
     offset  size         what
     0       2 × 4096     hot page: the integer row of energy/registers.py
@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -29,7 +29,7 @@ from countis.meter.memory import event_log
 from countis.meter.memory.event_log import TEXT, Entry, EventLog
 from countis.models import E44, MODELS, Model
 from countis.words.commands import EventKind, Origin
-from countis.words.errors import CountisError, MemoryImageError, printable
+from countis.words.errors import MemoryImageError, printable
 from countis.words.settings import FACTORY, Calibration, Value, setting
 
 VERSION: Final = 2  # of the layout; a higher one is refused, a lower one is read and written anew
@@ -37,10 +37,6 @@ PAGE: Final = 4096
 _MAGIC: Final = b"CTIS"
 _HEAD: Final = struct.Struct("<4sHHQI")  # magic, version, page, sequence, length of the payload
 _CRC: Final = struct.Struct("<I")
-_RECORD: Final = struct.Struct("<IIHH")  # end, mean mW, period s, incomplete; a CRC follows
-_RECORD_SIZE: Final = _RECORD.size + _CRC.size
-_ENTRY: Final = struct.Struct(f"<IBB2x{TEXT}s{TEXT}s{TEXT}s4x")  # time, kind, origin, subject, old, new; a CRC follows
-_ENTRY_SIZE: Final = _ENTRY.size + _CRC.size
 _LOST: Final = 0xFFFFFFFF  # the mean of a record whose bytes are damaged
 
 Write = tuple[int, bytes]
@@ -53,18 +49,57 @@ class MemoryPage(IntEnum):
     SETTINGS = 1
 
 
+class _Ring(NamedTuple):
+    """Where numbered pieces lie: number n at place n modulo `capacity`, its fields followed by their CRC."""
+
+    offset: int
+    fields: struct.Struct
+    capacity: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of a piece."""
+        return self.fields.size + _CRC.size
+
+    def at(self, number: int) -> int:
+        """Return the offset of a piece."""
+        return self.offset + number % self.capacity * self.size
+
+    def newest(self, written: int) -> range:
+        """Return the numbers that are still in it of `written` ever."""
+        return range(max(0, written - self.capacity), written)
+
+    def write(self, number: int, *values: object) -> Write:
+        """Return the write of a piece."""
+        body = self.fields.pack(*values)
+        return self.at(number), body + _record_crc(number, body)
+
+    def read(self, data: bytes, number: int) -> tuple[Any, ...] | None:
+        """Return the values of a piece, None where it is damaged or of another number."""
+        piece = data[self.at(number) : self.at(number) + self.size]
+        body, crc = piece[: self.fields.size], piece[self.fields.size :]
+        return self.fields.unpack(body) if _record_crc(number, body) == crc else None
+
+
+_RECORD: Final = struct.Struct("<IIHH")  # end of the period, mean mW, period s, incomplete
+_ENTRY: Final = struct.Struct(f"<IBB2x{TEXT}s{TEXT}s{TEXT}s4x")  # time, kind, origin, subject, old, new
 RING_OFFSET: Final = len(MemoryPage) * 2 * PAGE
-LOG_OFFSET: Final = RING_OFFSET + load_curve.CAPACITY * _RECORD_SIZE
-IMAGE_SIZE: Final = LOG_OFFSET + event_log.CAPACITY * _ENTRY_SIZE
-_SIZES: Final = {LOG_OFFSET: 1, IMAGE_SIZE: VERSION}  # size of a memory -> version of its layout
-_ROWS: Final = {1: registers.SIZE - 2, VERSION: registers.SIZE}  # integers of the row; version 2 added the last two
+_RECORDS: Final = _Ring(RING_OFFSET, _RECORD, load_curve.CAPACITY)
+LOG_OFFSET: Final = RING_OFFSET + load_curve.CAPACITY * _RECORDS.size
+_EVENTS: Final = _Ring(LOG_OFFSET, _ENTRY, event_log.CAPACITY)
+IMAGE_SIZE: Final = LOG_OFFSET + event_log.CAPACITY * _EVENTS.size
+# Version of the layout -> bytes of a memory, integers of its row: as numbers, since such memories exist.
+# A longer row takes a new version; the row of an older one is its beginning.
+LAYOUTS: Final = {1: (90112, 264), 2: (122880, 266)}
+assert LAYOUTS[VERSION] == (IMAGE_SIZE, registers.SIZE)
 
 
 @dataclass(slots=True)
 class Contents:
-    """What a memory holds; of the log an entry is None where it is damaged. sequences: of the newest copy of each page.
+    """What a memory holds.
 
-    lost: pages of which both copies are damaged; what they held stands at its factory value. version: of the layout.
+    log: an entry is None where it is damaged. sequences: of the newest copy of each page. lost: pages of
+    which both copies are damaged; what they held stands at its factory value. version: of the layout.
     """
 
     model: Model
@@ -79,7 +114,7 @@ class Contents:
 
 
 def page_write(page: MemoryPage, sequence: int, payload: bytes) -> Write:
-    """Return the write that stores `payload` as `sequence` of a page: even numbers in the first copy, odd in the second."""
+    """Return the write of `payload` as `sequence` of a page: even in the first copy, odd in the second."""
     head = _HEAD.pack(_MAGIC, VERSION, page, sequence, len(payload))
     body = (head + payload).ljust(PAGE - _CRC.size, b"\0")
     if len(body) + _CRC.size != PAGE:
@@ -92,7 +127,8 @@ def hot_write(sequence: int, row: Ints) -> Write:
     return page_write(MemoryPage.HOT, sequence, row.astype("<i8").tobytes())
 
 
-def settings_write(sequence: int, model: Model, settings: Mapping[str, Value], calibration: Calibration) -> Write:
+def settings_write(sequence: int, model: Model, settings: Mapping[str, Value],
+                   calibration: Calibration) -> Write:
     """Return the write of the settings page."""
     content = {"model": model.name, "settings": dict(settings), "calibration": asdict(calibration)}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -102,42 +138,41 @@ def settings_write(sequence: int, model: Model, settings: Mapping[str, Value], c
 def record_write(number: int, record: Record) -> Write:
     """Return the write of load-curve record `number`, counted from 0."""
     mean = min(record.mean_mw, _LOST - 1) if record.mean_mw >= 0 else _LOST
-    body = _RECORD.pack(record.time % 2**32, mean, record.period, record.incomplete)
-    return RING_OFFSET + number % load_curve.CAPACITY * _RECORD_SIZE, body + _record_crc(number, body)
+    return _RECORDS.write(number, record.time % 2**32, mean, record.period, record.incomplete)
 
 
 def entry_write(number: int, entry: Entry) -> Write:
     """Return the write of entry `number` of the event log, counted from 0."""
     texts = (text.encode("ascii", "replace") for text in (entry.subject, entry.old, entry.new))
-    body = _ENTRY.pack(entry.time % 2**32, entry.kind, entry.origin, *texts)
-    return LOG_OFFSET + number % event_log.CAPACITY * _ENTRY_SIZE, body + _record_crc(number, body)
+    return _EVENTS.write(number, entry.time % 2**32, entry.kind, entry.origin, *texts)
 
 
 def _record_crc(number: int, body: bytes) -> bytes:
-    """Return the CRC of a record and its number, so that a record of an earlier lap of the ring is recognised as stale."""
+    """Return the CRC of a piece and its number, by which a piece of an earlier lap of the ring is stale."""
     return _CRC.pack(crc32(number.to_bytes(8, "little") + body))
 
 
 def image(contents: Contents) -> bytes:
     """Return a whole memory, both copies of each page written."""
-    whole = bytearray(IMAGE_SIZE)
-    writes: list[Write] = []
-    for sequence in (contents.sequences[MemoryPage.HOT] - 1, contents.sequences[MemoryPage.HOT]):
-        writes.append(hot_write(sequence, contents.row))
-    for sequence in (contents.sequences[MemoryPage.SETTINGS] - 1, contents.sequences[MemoryPage.SETTINGS]):
-        writes.append(settings_write(sequence, contents.model, contents.settings, contents.calibration))
-    written = int(contents.row[registers.Layout.records])
-    for number in range(max(0, written - load_curve.CAPACITY), written):
-        writes.append(record_write(number, contents.curve.record(number)))
+    hot, stored = contents.sequences[MemoryPage.HOT], contents.sequences[MemoryPage.SETTINGS]
+    writes = [hot_write(sequence, contents.row) for sequence in (hot - 1, hot)]
+    writes += [settings_write(sequence, contents.model, contents.settings, contents.calibration)
+               for sequence in (stored - 1, stored)]
+    records = _RECORDS.newest(int(contents.row[registers.Layout.records]))
+    writes += [record_write(number, contents.curve.record(number)) for number in records]
     entries = contents.log.entries(int(contents.row[registers.Layout.events]))
     writes += [entry_write(number, entry) for number, entry in entries if entry is not None]
+    whole = bytearray(IMAGE_SIZE)
     for offset, data in writes:
         whole[offset : offset + len(data)] = data
     return bytes(whole)
 
 
 def _read_copy(data: bytes, page: MemoryPage) -> tuple[int, bytes] | None:
-    """Return (sequence, payload) of one copy, None if it is damaged; MemoryImageError if it is whole and of a newer version."""
+    """Return sequence and payload of one copy, None if it is damaged.
+
+    Raises MemoryImageError if it is whole and of a newer version.
+    """
     magic, version, kind, sequence, length = _HEAD.unpack_from(data)
     if magic != _MAGIC or crc32(data[: -_CRC.size]) != _CRC.unpack(data[-_CRC.size :])[0]:
         return None
@@ -162,19 +197,18 @@ def _read_page(data: bytes, page: MemoryPage) -> tuple[int, bytes] | None:
 def _read_settings(payload: bytes) -> tuple[Model, dict[str, Value], Calibration]:
     try:
         stored = json.loads(payload)
-        settings = {**FACTORY, **{symbol: setting(symbol).check(v) for symbol, v in stored["settings"].items()}}
+        settings = {**FACTORY, **{name: setting(name).check(v) for name, v in stored["settings"].items()}}
         constants = {name: tuple(map(float, values)) for name, values in stored["calibration"].items()}
         return MODELS[stored["model"]], settings, Calibration(**constants).checked()
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, CountisError) as error:
-        told = printable(str(error)[:200])
-        raise MemoryImageError("settings page", told) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise MemoryImageError("settings page", printable(str(error)[:200])) from None
 
 
-def _read_row(payload: bytes, version: int) -> Ints:
-    if len(payload) != _ROWS[version] * 8:
-        raise MemoryImageError("", f"hot page of {len(payload)} bytes", str(_ROWS[version] * 8))
+def _read_row(payload: bytes, integers: int) -> Ints:
+    if len(payload) != integers * 8:
+        raise MemoryImageError("", f"hot page of {len(payload)} bytes", str(integers * 8))
     row = registers.new_row()
-    row[: _ROWS[version]] = np.frombuffer(payload, "<i8")
+    row[:integers] = np.frombuffer(payload, "<i8")
     if not registers.possible(row):
         raise MemoryImageError("hot page", "holds what no meter counts", "what this program wrote")
     return row
@@ -182,43 +216,35 @@ def _read_row(payload: bytes, version: int) -> Ints:
 
 def _read_curve(data: bytes, written: int) -> LoadCurve:
     curve = LoadCurve()
-    for number in range(max(0, written - load_curve.CAPACITY), written):
-        body = _whole(data, RING_OFFSET + number % load_curve.CAPACITY * _RECORD_SIZE, _RECORD_SIZE, number)
-        time, mean, period, incomplete = _RECORD.unpack(body) if body is not None else (0, _LOST, 0, 1)
+    for number in _RECORDS.newest(written):
+        time, mean, period, incomplete = _RECORDS.read(data, number) or (0, _LOST, 0, 1)
         curve.store(number, Record(time, period, bool(incomplete), mean if mean != _LOST else -1))
     return curve
 
 
 def _read_log(data: bytes, written: int) -> EventLog:
     log = EventLog()
-    for number in range(max(0, written - event_log.CAPACITY), written):
-        log.store(number, _read_entry(data, number))
+    for number in _EVENTS.newest(written):
+        values = _EVENTS.read(data, number)
+        log.store(number, _entry(*values) if values is not None else None)
     return log
 
 
-def _read_entry(data: bytes, number: int) -> Entry | None:
-    body = _whole(data, LOG_OFFSET + number % event_log.CAPACITY * _ENTRY_SIZE, _ENTRY_SIZE, number)
-    if body is None:
-        return None
-    time, kind, origin, *texts = _ENTRY.unpack(body)
+def _entry(time: int, kind: int, origin: int, *texts: bytes) -> Entry | None:
     try:
-        return Entry(time, EventKind(kind), Origin(origin), *(text.rstrip(b"\0").decode("ascii") for text in texts))
-    except ValueError:  # of another maker, with a CRC that is right
+        subject, old, new = (text.rstrip(b"\0").decode("ascii") for text in texts)
+        return Entry(time, EventKind(kind), Origin(origin), subject, old, new)
+    except ValueError:  # the CRC is right, but no version of this program writes such an entry
         return None
-
-
-def _whole(data: bytes, at: int, size: int, number: int) -> bytes | None:
-    """Return the body of record or entry `number` at a place, None where it is damaged or of another number."""
-    body, crc = data[at : at + size - _CRC.size], data[at + size - _CRC.size : at + size]
-    return body if _record_crc(number, body) == crc else None
 
 
 def read(data: bytes, model: Model = E44) -> Contents:
-    """Read a whole memory, also of an earlier layout; MemoryImageError where it is foreign, newer, or no page of it is whole.
+    """Read a whole memory, also of an earlier layout.
 
-    model: what the meter is taken for where the page that tells it is lost.
+    model: what the meter is taken for where the page that tells it is lost. Raises MemoryImageError where the
+    memory is foreign, newer, or no page of it is whole.
     """
-    version = _SIZES.get(len(data))
+    version = next((v for v, (size, _) in LAYOUTS.items() if size == len(data)), None)
     if version is None:
         if len(data) >= PAGE:
             _read_copy(data[:PAGE], MemoryPage.HOT)  # a newer one may have another size
@@ -227,11 +253,11 @@ def read(data: bytes, model: Model = E44) -> Contents:
     hot, stored = pages[MemoryPage.HOT], pages[MemoryPage.SETTINGS]
     if hot is None and stored is None:
         raise MemoryImageError("not a memory of this meter", "no page of it is whole")
-    row = _read_row(hot[1], version) if hot is not None else registers.new_row()
+    row = _read_row(hot[1], LAYOUTS[version][1]) if hot is not None else registers.new_row()
     if stored is not None and stored[0] < row[registers.Layout.settings_page]:
-        stored = pages[MemoryPage.SETTINGS] = None  # the newest copy is damaged, and the one before is not what was in force
-    settings: dict[str, Value] = dict(FACTORY)
-    calibration = Calibration()
+        # The newest copy is damaged, and the one before is not what was in force.
+        stored = pages[MemoryPage.SETTINGS] = None
+    settings, calibration = dict(FACTORY), Calibration()
     if stored is not None:
         model, settings, calibration = _read_settings(stored[1])
     curve = _read_curve(data, int(row[registers.Layout.records]))
@@ -242,10 +268,10 @@ def read(data: bytes, model: Model = E44) -> Contents:
 
 
 def stale_fragments(data: bytes) -> Iterator[tuple[str, Write]]:
-    """Yield each piece that an interrupted write left behind: the name of its ring or page, and the write that erases it.
+    """Yield each piece that an interrupted write left: the name of its ring or page, and an erasing write.
 
-    A damaged copy, and records of a life whose hot page did not land: the next life's bytes could make them whole again.
-    Nothing where a page is lost.
+    A damaged copy, and records of a life whose hot page did not land: the next life's bytes could make them
+    whole again. Nothing where a page is lost.
     """
     contents = read(data)
     if contents.lost:
@@ -255,11 +281,8 @@ def stale_fragments(data: bytes) -> Iterator[tuple[str, Write]]:
             at = (page * 2 + k) * PAGE
             if copy is None and any(data[at : at + PAGE]):
                 yield page.name.lower(), (at, bytes(PAGE))
-    row = contents.row
-    rings = (("records", RING_OFFSET, _RECORD_SIZE, load_curve.CAPACITY, int(row[registers.Layout.records])),
-             ("events", LOG_OFFSET, _ENTRY_SIZE, event_log.CAPACITY, int(row[registers.Layout.events])))  # fmt: skip
-    for name, offset, size, capacity, written in rings:
-        for number in range(written, written + capacity):
-            at = offset + number % capacity * size
-            if _whole(data, at, size, number) is not None:
-                yield name, (at, bytes(size))
+    counts = contents.row[[registers.Layout.records, registers.Layout.events]].tolist()
+    for name, ring, written in zip(("records", "events"), (_RECORDS, _EVENTS), counts, strict=True):
+        for number in range(written, written + ring.capacity):
+            if ring.read(data, number) is not None:
+                yield name, (ring.at(number), bytes(ring.size))

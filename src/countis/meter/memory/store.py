@@ -1,7 +1,7 @@
 """The memory of one meter: what is to be written, and what was read.
 
-Rule: this joins image.py to a State as the slave joins the bus. A meter of which a page was lost writes nothing: its memory
-stays as it is for inspection (decision 80).
+Rule: this joins image.py to a State as the slave joins the bus. A meter of which a page was lost writes
+nothing: its memory stays as it is for inspection (decision 80).
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from countis.meter.state import State
 
 
 class Store:
-    """What one meter keeps through a power cut."""
+    """What one meter keeps through a power cut.
+
+    Its owner calls it under the lock of the meter and writes outside: `writes` gives bytes of one moment.
+    """
 
     def __init__(self, state: State) -> None:
         self._state = state
         self.version = image.VERSION  # of the layout it was read from
         self._sequences = {MemoryPage.HOT: 0, MemoryPage.SETTINGS: 0}
-        self._saved_settings = -1
+        self._saved_settings = -1  # setting_changes of the state when the settings page was last given out
 
     def writes(self) -> list[Write]:
         """Return what must be written since the last call, in order: records, entries, settings, hot page."""
@@ -30,7 +33,8 @@ class Store:
         out += [image.entry_write(number, entry) for number, entry in journal.entries]
         journal.records.clear()
         journal.entries.clear()
-        state.row[Layout.settings_page] = self._sequences[MemoryPage.SETTINGS]  # the one of this round may not land with it
+        # That of the round before: a cut may let this round's hot page land without its settings page.
+        state.row[Layout.settings_page] = self._sequences[MemoryPage.SETTINGS]
         if self._saved_settings != state.setting_changes:
             self._sequences[MemoryPage.SETTINGS] += 1
             self._saved_settings = state.setting_changes
@@ -44,8 +48,8 @@ class Store:
         """Return the whole memory."""
         state = self._state
         sequences = {page: max(1, number) for page, number in self._sequences.items()}
-        contents = Contents(state.model, state.settings, state.calibration, state.row, state.curve, state.log, sequences)
-        return image.image(contents)
+        return image.image(Contents(state.model, state.settings, state.calibration, state.row, state.curve,
+                                    state.log, sequences))
 
     def restore(self, contents: Contents) -> None:
         """Take over everything that a memory holds."""

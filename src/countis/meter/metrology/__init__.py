@@ -1,1 +1,1 @@
-"""From samples to measurements: what a checksum of the metrological firmware covers, with `energy/` and `memory.py`."""
+"""From samples to measurements; CS1 covers this folder, `energy/` and `memory/image.py`."""

@@ -1,26 +1,27 @@
 """The one compiled loop: samples of 3 voltages and 3 secondary currents in, sums over whole cycles out.
 
-Rule: everything the loop knows between two calls is in the two arrays of its state, so that feeding samples one by one or
-a million at once gives the same bits.
+Rule: everything the loop knows between two calls is in the arrays of its state, so that feeding samples one
+by one or a million at once gives the same bits.
 
-Theory of operation
--------------------
-*Reference.* r = v1 − v2/2 − v3/4 passes a band-pass of 40..75 Hz; where it rises through zero (with hysteresis) a cycle
-ends. The weights differ so that r lives whichever phase is missing, and also when all three carry the same voltage.
+Theory of operation ------------------- *Reference.* r = v1 − v2/2 − v3/4 passes a band-pass of 40..75 Hz;
+where it rises through zero (with hysteresis) a cycle ends. The weights differ so that r lives whichever phase
+is missing, and also when all three carry the same voltage.
 
-*Edges.* A cycle ends between two samples. The sums of whole samples are completed by a term C that is a weighted sum of the
-four samples around the edge: the trapezoidal rule up to the edge, its first Euler–Maclaurin correction by the slope of the
-cubic through the four samples, and the integral of that cubic. What is added at the end of one cycle is taken off at the
-start of the next, so no part of the signal is counted twice or lost. To have both neighbours of an edge at hand, it is put
-one sample before the crossing; a band-pass shifts it anyway, and a whole cycle is a whole cycle wherever it starts. The first
-sample and the last before `finish` have no neighbours: there the rule is the plain trapezoid.
+*Edges.* A cycle ends between two samples. The sums of whole samples are completed by a term C that is a
+weighted sum of the four samples around the edge: the trapezoidal rule up to the edge, its first
+Euler–Maclaurin correction by the slope of the cubic through the four samples, and the integral of that cubic.
+What is added at the end of one cycle is taken off at the start of the next, so no part of the signal is
+counted twice or lost. To have both neighbours of an edge at hand, it is put one sample before the crossing; a
+band-pass shifts it anyway, and a whole cycle is a whole cycle wherever it starts. The first sample and the
+last before `finish` have no neighbours: there the rule is the plain trapezoid.
 
-*Fundamental.* An oscillator of the last cycle's period, restarted at each edge, correlates with voltages and currents; the
-product of both is taken cycle by cycle (decision 6). What is no whole cycle has the reactive energy of the one before it, or
-of the next where silence went before, by the squares of its voltages: half a cycle that is left of one counts as half.
+*Fundamental.* An oscillator of the last cycle's period, restarted at each edge, correlates with voltages and
+currents; the product of both is taken cycle by cycle (decision 6). A fragment of a cycle is given the
+reactive power of the last whole cycle (after an interruption: of the next), scaled by its V².
 
-*Windows.* 10 cycles (12 above 55 Hz). A cycle outside 44..66 Hz, or none for 1/35 s, ends the window there and then; until
-a whole cycle is found again, windows run free for 0.2 s. So windows tile the time from the first sample on (decision 29).
+*Windows.* 10 cycles (12 above 55 Hz). A cycle outside 44..66 Hz, or none for 1/35 s, ends the window at once;
+until the next whole cycle, windows run free for 0.2 s. So windows tile the time from the first sample on
+(decision 29).
 """
 
 from __future__ import annotations
@@ -32,13 +33,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-# The vectoriser for straight-line code doubles the speed and changes no bit; it is set before the first compilation.
+# The vectoriser for straight-line code doubles the speed and changes no bit; set before compiling.
 numba.config.SLP_VECTORIZE = 1  # type: ignore[attr-defined]
 
-# Columns of a window row. Means over the window: squares in V² or A², powers in W and var.
-EDGE, FRACTION, LENGTH, FREQUENCY, WHOLE = range(
-    5
-)  # the end edge in samples, its fraction, samples, Hz or NaN, 0 while settling
+# Columns of a window row: the edge it ends at in samples, its fraction, samples, Hz or NaN, 0 while settling.
+EDGE, FRACTION, LENGTH, FREQUENCY, WHOLE = range(5)
+# Means over the window: squares in V² or A², powers in W and var.
 SQUARES: Final = 5  # V1 V2 V3 I1 I2 I3 U12 U23 U31 IN
 ACTIVE: Final = 15  # P1 P2 P3
 REACTIVE: Final = 18  # Q1 Q2 Q3
@@ -56,7 +56,7 @@ _COR = _SUM + N_SUMS  # running correlations of this piece
 _WIN = _COR + N_CORRELATIONS  # sums of this window: 13 sums, 3 reactive, rotation
 _V2 = _WIN + N_SUMS + 4  # squares of V1 V2 V3 over this piece
 _WAITING = _V2 + 3  # and over the piece before, if its reactive energy waits for a whole cycle
-_PER_V2 = _WAITING + 3  # reactive energy of each phase, and rotation, per square of the voltage in the last whole cycle
+_PER_V2 = _WAITING + 3  # reactive energy of each phase, and rotation, per V² of the last whole cycle
 _GUESS = _PER_V2 + 4  # mean reactive power and rotation of a piece that waits, by itself
 # Places in the integer state.
 _N, _ARMED, _LAST, _LAST_CROSSED, _SYNCED, _CYCLES, _TARGET, _LIMIT, _SETTLED, _KNOWN = range(10)
@@ -64,7 +64,7 @@ N_INTEGERS: Final = 10
 assert (_SUM, _COR, _WIN, _GUESS + 4) == (12, 25, 37, N_STATE)  # the loop of `run` takes them by number
 
 MOST_ROWS: Final = 140  # a second: at worst every good cycle is followed by a bad one
-SETTLING: Final = 0.2  # s from the first sample in which the band-pass still moves edges; 22 of its time constants
+SETTLING: Final = 0.2  # s in which the band-pass still moves edges, from the first sample; 22 time constants
 HYSTERESIS: Final = 4.6  # V, 1 % of twice Un
 STENCIL: Final = 4
 
@@ -78,7 +78,7 @@ def band_pass(rate: float) -> NDArray[np.float64]:
 
 
 def new_state(rate: float) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-    """Return the state of a kernel that has seen nothing: floats, integers, and the last three samples."""
+    """Return the state of a kernel before its first sample: floats, integers, and the last three samples."""
     floats = np.zeros(N_STATE)
     omega = 2.0 * math.pi * 50.0 / rate
     floats[[_COS, _ROTC, _ROTS, _OMEGA]] = 1.0, math.cos(omega), math.sin(omega), omega
@@ -104,18 +104,14 @@ def within(x, v_peak, i_peak):  # type: ignore[no-untyped-def]
 
 @_jit()
 def correct(line, filters, out):  # type: ignore[no-untyped-def]
-    """Write to `out` [n, 6] what the filters [taps, 6], newest sample first, make of `line` [n + taps − 1, 6]."""
+    """Filter `line` [n + taps − 1, 6] by the filters [taps, 6], newest sample first, into `out` [n, 6]."""
     taps = filters.shape[0]
     for i in range(out.shape[0]):
         x0 = x1 = x2 = x3 = x4 = x5 = 0.0
         for k in range(taps):
             row, w = line[i + taps - 1 - k], filters[k]
-            x0 += w[0] * row[0]
-            x1 += w[1] * row[1]
-            x2 += w[2] * row[2]
-            x3 += w[3] * row[3]
-            x4 += w[4] * row[4]
-            x5 += w[5] * row[5]
+            x0, x1, x2 = x0 + w[0] * row[0], x1 + w[1] * row[1], x2 + w[2] * row[2]
+            x3, x4, x5 = x3 + w[3] * row[3], x4 + w[4] * row[4], x5 + w[5] * row[5]
         out[i, 0], out[i, 1], out[i, 2], out[i, 3], out[i, 4], out[i, 5] = x0, x1, x2, x3, x4, x5
 
 
@@ -133,21 +129,14 @@ def _edge_weights(d):  # type: ignore[no-untyped-def]
 
 @_jit(inline="always")
 def _add_products(s, row, w):  # type: ignore[no-untyped-def]
-    v1, v2, v3, i1, i2, i3 = row[0], row[1], row[2], row[3], row[4], row[5]
-    u12, u23, u31, i_n = v1 - v2, v2 - v3, v3 - v1, i1 + i2 + i3
-    s[0] += w * v1 * v1
-    s[1] += w * v2 * v2
-    s[2] += w * v3 * v3
-    s[3] += w * i1 * i1
-    s[4] += w * i2 * i2
-    s[5] += w * i3 * i3
-    s[6] += w * u12 * u12
-    s[7] += w * u23 * u23
-    s[8] += w * u31 * u31
+    for k in range(3):
+        v, i, u = row[k], row[3 + k], row[k] - row[(k + 1) % 3]
+        s[k] += w * v * v
+        s[3 + k] += w * i * i
+        s[6 + k] += w * u * u
+        s[10 + k] += w * v * i
+    i_n = row[3] + row[4] + row[5]
     s[9] += w * i_n * i_n
-    s[10] += w * v1 * i1
-    s[11] += w * v2 * i2
-    s[12] += w * v3 * i3
 
 
 @_jit(inline="always")
@@ -159,7 +148,7 @@ def _add_correlations(s, row, wc, ws):  # type: ignore[no-untyped-def]
 
 @_jit()
 def _close_piece(fs, x, tail, i, weights):  # type: ignore[no-untyped-def]
-    """Complete the running sums to the edge, add them to the window, and start the next piece with what lies behind it."""
+    """Complete the running sums to the edge, add them to the window, and start the next piece behind it."""
     sums, cors, win = fs[_SUM:_COR], fs[_COR:_WIN], fs[_WIN : _WIN + N_SUMS + 4]
     carried = np.zeros(N_SUMS)
     c, s, rc, rs = fs[_COS], fs[_SIN], fs[_ROTC], fs[_ROTS]
@@ -190,7 +179,7 @@ def _correlated(cors, p, length):  # type: ignore[no-untyped-def]
 
 @_jit()
 def _reactive(fs, ns, length, cycle, last):  # type: ignore[no-untyped-def]
-    """Add this piece's reactive energy and rotation to the window; `cycle` tells whether it is a whole one."""
+    """Add this piece's reactive energy and rotation to the window; `cycle`: whether it is a whole one."""
     cors, win, v2 = fs[_COR:_WIN], fs[_WIN + N_SUMS : _V2], fs[_V2:_WAITING]
     waiting, per_v2, guess = fs[_WAITING:_PER_V2], fs[_PER_V2:_GUESS], fs[_GUESS:]
     if cycle:
@@ -286,13 +275,11 @@ def _first_sample(fs, x):  # type: ignore[no-untyped-def]
 
 @_jit()
 def run(x, rate, coefficients, fs, ns, tail, out, reactive=True):  # type: ignore[no-untyped-def]
-    """Take samples `x` [n, 6] (V, A at the terminals), write finished windows to `out` [k, ROW], return how many.
+    """Take samples `x` [n, 6] (V, A at the terminals), write finished windows to `out` [k, ROW], return k.
 
+    fs, ns, tail: the state of `new_state`. out: MOST_ROWS rows for each second of samples and two more.
+    reactive: False leaves Q and the phase sequence out, to measure what they cost.
     Longer than other functions on purpose: its running values must be local names to stay in registers.
-
-    reactive: False leaves Q and the phase sequence out, for who wants to know what they cost.
-    `fs`, `ns`, `tail` are the state of `new_state`. `out` holds MOST_ROWS rows for each second of samples
-    and two more.
     """
     n, rows, i = x.shape[0], 0, 0
     b0, a1, a2 = coefficients[0], coefficients[1], coefficients[2]
@@ -316,33 +303,17 @@ def run(x, rate, coefficients, fs, ns, tail, out, reactive=True):  # type: ignor
             z1 = z2 - a1 * y
             z2 = -r - a2 * y
             u12, u23, u31, i_n = v1 - v2, v2 - v3, v3 - v1, i1 + i2 + i3
-            s0 += v1 * v1
-            s1 += v2 * v2
-            s2 += v3 * v3
-            s3 += i1 * i1
-            s4 += i2 * i2
-            s5 += i3 * i3
-            s6 += u12 * u12
-            s7 += u23 * u23
-            s8 += u31 * u31
+            s0, s1, s2 = s0 + v1 * v1, s1 + v2 * v2, s2 + v3 * v3
+            s3, s4, s5 = s3 + i1 * i1, s4 + i2 * i2, s5 + i3 * i3
+            s6, s7, s8 = s6 + u12 * u12, s7 + u23 * u23, s8 + u31 * u31
             s9 += i_n * i_n
-            s10 += v1 * i1
-            s11 += v2 * i2
-            s12 += v3 * i3
+            s10, s11, s12 = s10 + v1 * i1, s11 + v2 * i2, s12 + v3 * i3
             if reactive:
                 c, s = c * rc - s * rs, c * rs + s * rc
-                c0 += c * v1
-                c1 += c * v2
-                c2 += c * v3
-                c3 += c * i1
-                c4 += c * i2
-                c5 += c * i3
-                k0 += s * v1
-                k1 += s * v2
-                k2 += s * v3
-                k3 += s * i1
-                k4 += s * i2
-                k5 += s * i3
+                c0, c1, c2 = c0 + c * v1, c1 + c * v2, c2 + c * v3
+                c3, c4, c5 = c3 + c * i1, c4 + c * i2, c5 + c * i3
+                k0, k1, k2 = k0 + s * v1, k1 + s * v2, k2 + s * v3
+                k3, k4, k5 = k3 + s * i1, k4 + s * i2, k5 + s * i3
             i += 1
             since += 1
             if y < -HYSTERESIS:
@@ -374,7 +345,7 @@ def run(x, rate, coefficients, fs, ns, tail, out, reactive=True):  # type: ignor
 
 @_jit()
 def finish(rate, fs, ns, tail, out):  # type: ignore[no-untyped-def]
-    """Close the open window at the last sample, because the supply ends here; return 1 if there was one."""
+    """Close the open window at the last sample, where the supply ends; return 1 if there was one."""
     at = ns[_N] - 1
     length = float(at - ns[_LAST]) - fs[_D]
     if length <= 0.0:

@@ -1,6 +1,7 @@
 """What the kernel's sums mean: the `Measurement` of each window, and the value of a second made of them.
 
-Rule: secondary amperes and volts at the terminals here; the CT ratio is applied where energy is counted and values are shown.
+Rule: secondary amperes and volts at the terminals here; the CT ratio is applied where energy is counted and
+values are shown.
 """
 
 from __future__ import annotations
@@ -21,33 +22,22 @@ from countis.words.settings import Calibration
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-
-def columns(first: str, count: int = 3) -> slice:
-    """Return the columns of `count` live quantities that follow each other, e.g. V1 V2 V3."""
-    return slice(LIVE_COLUMN[first], LIVE_COLUMN[first] + count)
-
-
-V_PHASES: Final = columns("V1")
-U_PAIRS: Final = columns("U12")
-I_PHASES: Final = columns("I1")
-P_PHASES: Final = columns("P1")
-Q_PHASES: Final = columns("Q1")
-S_PHASES: Final = columns("S1")
-PF_PHASES: Final = columns("PF1")
-U, V, I, IN, P, Q, S, PF, F, SEQUENCE = (LIVE_COLUMN[s] for s in ("U", "V", "I", "IN", "P", "Q", "S", "PF", "f", "sequence"))
-_SQUARED: Final = [*range(U_PAIRS.start, U_PAIRS.stop), *range(V_PHASES.start, V_PHASES.stop),
-                   *range(I_PHASES.start, I_PHASES.stop), IN]  # fmt: skip
-_AVERAGED: Final = [*range(P_PHASES.start, P_PHASES.stop), *range(Q_PHASES.start, Q_PHASES.stop)]
-CT_COLUMNS: Final = [column for column, quantity in enumerate(LIVE) if quantity.by_ct]  # shown times the CT ratio
+# Columns of the live values: of three that follow each other, and of single ones.
+V_PHASES, U_PAIRS, I_PHASES, P_PHASES, Q_PHASES, S_PHASES, PF_PHASES = (
+    slice(at, at + 3) for at in map(LIVE_COLUMN.__getitem__, ("V1", "U12", "I1", "P1", "Q1", "S1", "PF1"))
+)
+U, V, I, IN, P, Q, S, PF = (LIVE_COLUMN[symbol] for symbol in ("U", "V", "I", "IN", "P", "Q", "S", "PF"))
+F, SEQUENCE = LIVE_COLUMN["f"], LIVE_COLUMN["sequence"]
+_SQUARED: Final = np.r_[U_PAIRS, V_PHASES, I_PHASES, IN]
+_AVERAGED: Final = np.r_[P_PHASES, Q_PHASES]
+_OF_PHASES: Final = np.r_[V_PHASES, V, IN, P_PHASES, Q_PHASES, S_PHASES, PF_PHASES]
+CT_COLUMNS: Final = [column for column, quantity in enumerate(LIVE) if quantity.by_ct]  # times the CT ratio
 _SQRT2: Final = 2.0**0.5
 _SQRT3: Final = 3.0**0.5
 # Below this share of S the sign of Q says nothing about lead or lag: PF is 1.000 either way. Assumed.
 _Q_DEAD_BAND: Final = 1e-3
-_OF_PHASES: Final = [*range(V_PHASES.start, V_PHASES.stop), V, IN, *(
-    column for phases in (P_PHASES, Q_PHASES, S_PHASES, PF_PHASES) for column in range(phases.start, phases.stop)
-)]  # fmt: skip
 IDEAL: Final = Calibration()
-DEAD_TERMINAL: Final = 0.7  # with three wires: a terminal at the star point halves two voltages by √3 (decision 66)
+DEAD_TERMINAL: Final = 0.7  # of three wires: at the star point it divides two voltages by √3 (decision 66)
 _HALF_COUNT: Final = 0.005  # Hz; 44.996 is shown as 45.00
 _ROTATION_SURE: Final = 0.3  # of V², a balanced system has 2.6; assumed
 
@@ -56,8 +46,9 @@ _ROTATION_SURE: Final = 0.3  # of V², a balanced system has 2.6; assumed
 class Measurement:
     """The values of windows of whole cycles that follow each other; mostly of one.
 
-    ns: their lengths, int64 [n]. live: the live quantities by LIVE_COLUMN [n, len(LIVE)], with secondary amperes, NaN = not
-    available. whole: False for windows that began while the reference was settling; they count, but are not shown.
+    ns: their lengths, int64 [n]. live: the live quantities by LIVE_COLUMN [n, len(LIVE)], with secondary
+    amperes, NaN = not available. whole: False for windows that began while the reference was settling; they
+    count, but the display leaves them out.
     """
 
     ns: Ints
@@ -65,24 +56,18 @@ class Measurement:
     whole: NDArray[np.bool_]
 
     @classmethod
-    def of(
-        cls,
-        model: Model,
-        *,
-        seconds: float | Sequence[float] | Floats,
-        v: Sequence[float] | Floats,
-        i: Sequence[float] | Floats,
-        p: Sequence[float] | Floats,
-        q: Sequence[float] | Floats,
-        f: float = 50.0,
-        sequence: float = 123.0,
-    ) -> Measurement:
-        """Make a measurement from V, secondary A, W and var by phase, [3] or [n, 3] of n windows; `seconds` is their length,
-        one or [n]. U and IN are those of phases 120° apart."""
+    def of(cls, model: Model, *, seconds: float | Sequence[float] | Floats, v: Sequence[float] | Floats,
+           i: Sequence[float] | Floats, p: Sequence[float] | Floats, q: Sequence[float] | Floats,
+           f: float = 50.0, sequence: float = 123.0) -> Measurement:
+        """Make a measurement from V, secondary A, W and var by phase, [3] or [n, 3] of n windows.
+
+        seconds: their length, one or [n]. U and IN are those of phases 120° apart.
+        """
         parts = np.broadcast_arrays(v, i, p, q, np.asarray(seconds, float)[..., None])
         volts, amperes, watts, vars_ = (np.array(x, float).reshape(-1, 3) for x in parts[:4])
         live = np.full((len(volts), len(LIVE_COLUMN)), np.nan)
-        live[:, V_PHASES], live[:, I_PHASES], live[:, P_PHASES], live[:, Q_PHASES] = volts, amperes, watts, vars_
+        live[:, V_PHASES], live[:, I_PHASES] = volts, amperes
+        live[:, P_PHASES], live[:, Q_PHASES] = watts, vars_
         turned = volts * np.exp(-2j * np.pi / 3 * np.arange(3))
         phi = np.arctan2(vars_, watts)
         live[:, U_PAIRS] = np.abs(turned - np.roll(turned, -1, axis=-1))
@@ -116,7 +101,7 @@ def missing_phases(live: NDArray[np.float64], model: Model, wires: int) -> tuple
 
 
 def supply_share(live: Floats, model: Model) -> Floats:
-    """Return the share of its nominal voltage the meter lives on: of L1–N, or of L1–L2 with three wires."""
+    """Return the share of its nominal voltage that feeds the meter: of L1–N, or of L1–L2 with three wires."""
     volts, between = live[..., V_PHASES.start], live[..., U_PAIRS.start]
     return np.where(np.isnan(volts), between / (_SQRT3 * model.un), volts / model.un)
 
@@ -125,12 +110,8 @@ def measure(rows: Floats, model: Model, wires: int = 4) -> Floats:
     """Turn window rows of the kernel [k, ROW] into live values [k, len(LIVE)], secondary."""
     live = np.full((len(rows), len(LIVE_COLUMN)), np.nan)
     root = np.sqrt(np.maximum(rows[:, kernel.SQUARES : kernel.ACTIVE], 0.0))
-    live[:, V_PHASES], live[:, I_PHASES], live[:, U_PAIRS], live[:, IN] = (
-        root[:, 0:3],
-        root[:, 3:6],
-        root[:, 6:9],
-        root[:, 9],
-    )
+    live[:, V_PHASES], live[:, I_PHASES] = root[:, 0:3], root[:, 3:6]
+    live[:, U_PAIRS], live[:, IN] = root[:, 6:9], root[:, 9]
     live[:, P_PHASES] = rows[:, kernel.ACTIVE : kernel.REACTIVE]
     live[:, Q_PHASES] = rows[:, kernel.REACTIVE : kernel.ROTATION]
     f = rows[:, kernel.FREQUENCY]
@@ -140,8 +121,8 @@ def measure(rows: Floats, model: Model, wires: int = 4) -> Floats:
     rotation, mean = rows[:, kernel.ROTATION], live[:, U] ** 2 / 3.0
     missing = (live[:, V_PHASES] < model.missing_below * model.un).any(axis=1)
     if wires == 3:
-        u = live[:, U_PAIRS]
-        missing = (u.max(axis=1) < model.missing_below * model.un * _SQRT3) | (u.min(axis=1) < DEAD_TERMINAL * u.max(axis=1))
+        highest, lowest = live[:, U_PAIRS].max(axis=1), live[:, U_PAIRS].min(axis=1)
+        missing = (highest < model.missing_below * model.un * _SQRT3) | (lowest < DEAD_TERMINAL * highest)
         _forget_phases(live, model)
     sure = ~missing & (np.abs(rotation) > _ROTATION_SURE * mean)
     live[:, SEQUENCE] = np.where(sure, np.where(rotation > 0, 123.0, 132.0), np.nan)
@@ -149,7 +130,7 @@ def measure(rows: Floats, model: Model, wires: int = 4) -> Floats:
 
 
 def _forget_phases(live: Floats, model: Model) -> None:
-    """Leave what two wattmeters know (decision 27): S is that of the mean voltage and current, which is assumed."""
+    """Leave what two wattmeters know (decision 27); S is of the mean voltage and current (assumed)."""
     live[..., S] = _SQRT3 * live[..., U] * live[..., I]
     live[..., PF] = _power_factor(live[..., P], live[..., Q], live[..., S], model)
     live[..., _OF_PHASES] = np.nan
@@ -163,7 +144,8 @@ def _derive(live: Floats, model: Model) -> None:
     live[..., I] = np.add.reduce(live[..., I_PHASES], axis=-1) / 3.0
     for total, phases in ((P, P_PHASES), (Q, Q_PHASES), (S, S_PHASES)):
         live[..., total] = np.add.reduce(live[..., phases], axis=-1)
-    live[..., PF : PF + 4] = _power_factor(live[..., P : P + 4], live[..., Q : Q + 4], live[..., S : S + 4], model)
+    p, q, s, pf = (slice(total, total + 4) for total in (P, Q, S, PF))  # the total and its phases
+    live[..., pf] = _power_factor(live[..., p], live[..., q], live[..., s], model)
 
 
 def _power_factor(p: Floats, q: Floats, s: Floats, model: Model) -> Floats:
@@ -189,7 +171,8 @@ def combine(windows: Sequence[Measurement], model: Model) -> Floats:
     live[_SQUARED] = np.sqrt(weights @ stack[:, _SQUARED] ** 2)
     live[_AVERAGED] = weights @ stack[:, _AVERAGED]
     known = ~np.isnan(stack[:, F])
-    live[F] = float((stack[known, F] * weights[known]).sum() / weights[known].sum()) if known.any() else np.nan
+    if known.any():
+        live[F] = (stack[known, F] * weights[known]).sum() / weights[known].sum()
     _derive(live, model)
     if np.isnan(live[V]):  # three wires
         live[[P, Q]] = weights @ stack[:, [P, Q]]
@@ -200,7 +183,8 @@ def combine(windows: Sequence[Measurement], model: Model) -> Floats:
 class Metrology:
     """The first station: samples in, measurements out.
 
-    rate: samples per second, 800..50 000; accuracy is promised from 3200 on. State is carried, so chunks do not matter.
+    rate: samples per second, 800..50 000; accuracy is promised from 3200 on. State is carried, so chunks do
+    not matter.
     """
 
     def __init__(self, model: Model, rate: float, wires: int = 4, constants: Calibration = IDEAL) -> None:
@@ -210,7 +194,7 @@ class Metrology:
         self.restart()
 
     def converted(self, samples: Floats) -> Floats:
-        """Return samples as the converter takes them: clipped at its full scale (decision 44). SupplyError on NaN."""
+        """Return samples clipped at the full scale of the converter (decision 44). SupplyError on NaN."""
         block = np.ascontiguousarray(samples, np.float64)
         peaks = _SQRT2 * self.model.v_clip, _SQRT2 * self.model.i_clip
         if kernel.within(block, *peaks):
@@ -229,7 +213,7 @@ class Metrology:
         self._fed = False
 
     def _corrected(self, samples: Floats, filters: Floats) -> Floats:
-        """Undo the errors of the front end; before the first sample the signal is taken to have been what it is there."""
+        """Undo the errors of the front end; before the first sample the signal is taken as constant."""
         if not self._fed:
             self._before = np.repeat(samples[:1], len(filters) - 1, axis=0)
         line = np.concatenate((self._before, samples))
@@ -239,7 +223,7 @@ class Metrology:
         return out
 
     def feed(self, samples: Floats) -> Measurement:
-        """Take samples [n, 6] of V1 V2 V3 I1 I2 I3; return the windows that closed, in order, perhaps none."""
+        """Take samples [n, 6] of V1 V2 V3 I1 I2 I3; return the windows that closed, in order, if any."""
         if len(samples) == 0:
             return self._measurement(self._out[:0])
         if self._filters is not None:
@@ -251,24 +235,26 @@ class Metrology:
         most = int(len(samples) * kernel.MOST_ROWS / self.rate) + 3
         if len(self._out) < most:
             self._out = np.empty((most, kernel.ROW))
-        rows = kernel.run(samples, self.rate, self._coefficients, self._floats, self._integers, self._tail, self._out)
+        rows = kernel.run(samples, self.rate, self._coefficients, self._floats, self._integers, self._tail,
+                          self._out)
         return self._measurement(self._out[:rows])
 
     def finish(self) -> Measurement:
         """Close the open window at the last sample and start anew."""
-        rows = kernel.finish(self.rate, self._floats, self._integers, self._tail, self._out) if self._fed else 0
+        rows = 0
+        if self._fed:
+            rows = kernel.finish(self.rate, self._floats, self._integers, self._tail, self._out)
         measurement = self._measurement(self._out[:rows])
         self.restart()
         return measurement
 
     def _measurement(self, rows: Floats) -> Measurement:
         at, fraction = rows[:, kernel.EDGE], rows[:, kernel.FRACTION]
-        # The whole part of an edge is an integer, so the time of an edge is exact to a nanosecond for centuries.
+        # The whole part of an edge is an integer, so its time is exact to a nanosecond for centuries.
         seconds, samples = np.divmod(at, self.rate) if self.rate.is_integer() else (np.zeros(len(at)), at)
-        edges = seconds.astype(np.int64) * 1_000_000_000 + np.rint((samples + fraction) * 1e9 / self.rate).astype(np.int64)
-        ns = edges.copy()
-        ns[1:] -= edges[:-1]
-        if len(edges):
-            ns[0] -= self._edge
+        part_ns = np.rint((samples + fraction) * 1e9 / self.rate).astype(np.int64)
+        edges = seconds.astype(np.int64) * 1_000_000_000 + part_ns
+        ns = np.diff(edges, prepend=self._edge)
+        if len(edges) > 0:
             self._edge = int(edges[-1])
         return Measurement(ns, measure(rows, self.model, self.wires), rows[:, kernel.WHOLE] > 0.0)

@@ -26,16 +26,15 @@ LADDERS: Final[dict[Form, tuple[tuple[tuple[int, str], ...], str, int]]] = {
     Form.FACTOR: (((3, ""),), "PF", 1),
     Form.FREQUENCY: (((2, ""),), "Hz", 2),
 }
-NONE: Final = "-" * DIGITS
 
 
 def _pointed(number: int, width: int, decimals: int) -> str:
     text = f"{number:0{width}d}"
-    return f"{text[:-decimals]}.{text[-decimals:]}" if decimals else text
+    return f"{text[:-decimals]}.{text[-decimals:]}" if decimals > 0 else text
 
 
 def energy(micro: int, ratio: int) -> tuple[str, str]:
-    """Return eight digits and the prefix of the unit of an energy in µWh, its sign left out; `ratio`: floor of the CT ratio."""
+    """Return eight digits and the unit's prefix of an energy in µWh, without sign; `ratio`: CT, floored."""
     micro = abs(micro) % ROLLS_AT
     for decimals, prefix in ENERGY[0 if ratio <= FINE_RATIO else 1 :]:
         number = micro // (_PREFIX[prefix] * MICRO // 10**decimals)
@@ -45,11 +44,11 @@ def energy(micro: int, ratio: int) -> tuple[str, str]:
 
 
 def instantaneous(value: float | None, form: Form) -> tuple[str, str]:
-    """Return four digits and the unit of an instantaneous value, its sign left out; `----` where there is none or too much."""
+    """Return four digits and the unit of a value, without sign; `----` where there is none or too much."""
     steps, unit, least = LADDERS[form]
     if value is not None:
         for decimals, prefix in steps:
             number = int(abs(value) / _PREFIX[prefix] * 10**decimals + 0.5)
             if number < 10**DIGITS:
                 return _pointed(number, least + decimals, decimals), prefix + unit
-    return NONE, steps[0][1] + unit
+    return "-" * DIGITS, steps[0][1] + unit

@@ -5,6 +5,7 @@ Rule: pure; the same panel, view and line time give the same frame.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import floor
 from typing import Final
 
@@ -36,26 +37,30 @@ def draw(panel: Panel, view: View, now: int) -> LcdFrame:
     setup = panel.setup
     if setup is None:
         frame = _page(page_of(panel, view), view, menu_of(panel, view).name)
+    elif setup.leaving is None:
+        frame = _entry(setup, view)
     else:
-        frame = _leaving(setup) if setup.leaving is not None else _entry(setup, view)
+        choice = LEAVING[setup.leaving]
+        frame = LcdFrame(setup.name.value, LEAVING_CODE, choice, flashing=_all(choice))
     signs, flashing = set(frame.signs), set(frame.flashing)
-    signs |= {f"T{view['tariff']}"} if OWN not in signs else set()
+    if OWN not in signs:
+        signs.add(f"T{view['tariff']}")
     if view.missing:
         signs.add("!")
         flashing.add("!")
     elif view["sequence"] is not None:
         signs.add(f"{view['sequence']:.0f}")
     states = {"setup": setup is not None, "com": panel.com_until > now, "pulse": panel.pulse_until > now,
-              "fault": view.malfunction}  # fmt: skip
+              "fault": view.malfunction}
     signs |= {name for name, lit in states.items() if lit}
-    return LcdFrame(frame.menu, frame.code, frame.digits, frame.units, frozenset(signs), frozenset(flashing),
-                    phase(now) or not flashing, panel.light_until > now)  # fmt: skip
+    return replace(frame, signs=frozenset(signs), flashing=frozenset(flashing),
+                   phase=phase(now) or not flashing, light=panel.light_until > now)
 
 
 def _page(page: Page, view: View, menu: str, code: str = "") -> LcdFrame:
     """Draw a page of the menus."""
     signs, flashing = set(page.signs), {"par"} if page.partial and not view.runs(page.symbol) else set()
-    if page.tariff:
+    if page.tariff > 0:
         signs |= {f"T{page.tariff}", OWN}
     text, units = "", ""
     places = view.model.family.entry_digits
@@ -75,7 +80,8 @@ def _page(page: Page, view: View, menu: str, code: str = "") -> LcdFrame:
         signs |= _direction(page, view, value)
     elif page.symbol:
         text = _item(page.symbol, view)
-    return LcdFrame(menu, code or page.code, text, (units,) if units else (), frozenset(signs), frozenset(flashing))
+    return LcdFrame(menu, code or page.code, text, (units,) if units else (), frozenset(signs),
+                    frozenset(flashing))
 
 
 def _direction(page: Page, view: View, value: float | None) -> set[str]:
@@ -83,18 +89,19 @@ def _direction(page: Page, view: View, value: float | None) -> set[str]:
     if value is None or value == 0.0:
         return set()
     if page.form is Form.FACTOR:
-        return {"ind" if value > 0 else "cap"} if digits.instantaneous(value, page.form)[0] != "1.000" else set()
+        one = digits.instantaneous(value, page.form)[0] == "1.000"
+        return set() if one else {"ind" if value > 0 else "cap"}
     return {"→" if value > 0 else "←"} if page.form in (Form.WATT, Form.VAR) else set()
 
 
 def _item(symbol: str, view: View) -> str:
     """Write an item of the firmware (manual §10.8)."""
-    firmware = view.firmware
-    version = ".".join(str(part) for part in firmware.version)
-    sums = {"CS1": firmware.cs1, "CS2": firmware.cs2}
+    if symbol == "port":
+        return PORT
+    sums = {"CS1": view.firmware.cs1, "CS2": view.firmware.cs2}
     if symbol in sums:
-        return "".join("b" if c == "B" else "d" if c == "D" else c for c in f"{sums[symbol]:08X}")
-    return PORT if symbol == "port" else version
+        return f"{sums[symbol]:08X}".replace("B", "b").replace("D", "d")  # B and D would look like 8 and 0
+    return ".".join(map(str, view.firmware.version))
 
 
 def _entry(setup: Setup, view: View) -> LcdFrame:
@@ -103,19 +110,14 @@ def _entry(setup: Setup, view: View) -> LcdFrame:
     symbol = entry.symbol
     if symbol not in SETTINGS:
         page = _page(view.model.family.partial_pages[symbol], view, setup.name.value, RESET_CODE)
-        confirming = LcdFrame(page.menu, page.code, CONFIRM, (), page.signs - {MINUS}, page.flashing | _all(CONFIRM))
-        return confirming if setup.draft else page
+        if not setup.draft:
+            return page
+        return replace(page, digits=CONFIRM, units=(), signs=page.signs - {MINUS},
+                       flashing=page.flashing | _all(CONFIRM))
     row = setting(symbol)
     text = WRITTEN.get(symbol, {}).get(setup.draft, setup.draft)
-    first = _WIDTH - len(text)
-    flashing = {f"digits.{first + setup.digit}"} if entry.digits else _all(text)
-    return LcdFrame(setup.name.value, row.lcd, text, ("A",) if row.unit == "A" else (), flashing=frozenset(flashing))
-
-
-def _leaving(setup: Setup) -> LcdFrame:
-    assert setup.leaving is not None
-    choice = LEAVING[setup.leaving]
-    return LcdFrame(setup.name.value, LEAVING_CODE, choice, flashing=frozenset(_all(choice)))
+    flashing = frozenset({f"digits.{_WIDTH - len(text) + setup.digit}"}) if entry.digits > 0 else _all(text)
+    return LcdFrame(setup.name.value, row.lcd, text, ("A",) if row.unit == "A" else (), flashing=flashing)
 
 
 def _all(text: str) -> frozenset[str]:

@@ -1,7 +1,8 @@
 """What the LCD shows at one moment: as text, as signs, as segments.
 
-Rule: one frame, drawn the same by browser, terminal and tests. Characters have 14 segments: a to f the ring, clockwise from
-the top; g and h the middle bar; i, j, k the upper and l, m, n the lower spokes, from left to right.
+Rule: one frame, drawn the same by browser, terminal and tests. Characters have 14 segments: a to f the ring,
+clockwise from the top; g and h the middle bar; i, j, k the upper and l, m, n the lower spokes, from left to
+right.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from dataclasses import dataclass
 from typing import Final
 
 GLYPHS: Final[dict[str, str]] = {
-    "0": "abcdef", "1": "bc", "2": "abdegh", "3": "abcdgh", "4": "bcfgh", "5": "acdfgh", "6": "acdefgh", "7": "abc",
-    "8": "abcdefgh", "9": "abcdfgh", "-": "gh", " ": "", "?": "abhm",
-    "A": "abcefgh", "b": "cdefgh", "C": "adef", "d": "bcdegh", "E": "adefgh", "F": "aefgh", "G": "acdefh", "L": "def",
-    "M": "bcefik", "N": "bcefin", "P": "abefgh", "S": "acdih", "T": "ajm", "X": "ikln", "Y": "ikm", "O": "abcdefjm",
-    "a": "abcdegh", "i": "m", "n": "cegh", "o": "cdegh", "p": "efabgj", "r": "egh", "t": "defgh", "u": "cde", "y": "bcdfgh",
-}  # fmt: skip
+    "0": "abcdef", "1": "bc", "2": "abdegh", "3": "abcdgh", "4": "bcfgh", "5": "acdfgh", "6": "acdefgh",
+    "7": "abc", "8": "abcdefgh", "9": "abcdfgh", "-": "gh", " ": "", "?": "abhm", "A": "abcefgh",
+    "b": "cdefgh", "C": "adef", "d": "bcdegh", "E": "adefgh", "F": "aefgh", "G": "acdefh", "L": "def",
+    "M": "bcefik", "N": "bcefin", "P": "abefgh", "S": "acdih", "T": "ajm", "X": "ikln", "Y": "ikm",
+    "O": "abcdefjm", "a": "abcdegh", "i": "m", "n": "cegh", "o": "cdegh", "p": "efabgj", "r": "egh",
+    "t": "defgh", "u": "cde", "y": "bcdfgh",
+}
 FULL: Final = "abcdefghijklmn"
 ZONES: Final = {"menu": 7, "code": 5, "digits": 8}  # places of each
 SCOPES: Final = ("L1", "L2", "L3", "Σ", "L1 2 3", "L12 23 31")
@@ -28,8 +30,8 @@ SEQUENCES: Final = ("123", "132", "!")
 STATES: Final = ("setup", "com", "pulse", "fault")
 MINUS: Final = "-"
 SIGNS: Final = (*SCOPES, *ARROWS, *NATURES, *TARIFFS, OWN, *SEQUENCES, *STATES, MINUS)
-UNITS: Final = ("kWh", "MWh", "kvarh", "Mvarh", "kVAh", "MVAh", "kW", "MW", "kvar", "Mvar", "kVA", "MVA", "V", "A", "kA", "PF",
-                "Hz")  # fmt: skip
+UNITS: Final = ("kWh", "MWh", "kvarh", "Mvarh", "kVAh", "MVAh", "kW", "MW", "kvar", "Mvar", "kVA", "MVA", "V",
+                "A", "kA", "PF", "Hz")
 
 
 def places(text: str) -> list[tuple[str, bool]]:
@@ -63,21 +65,22 @@ class LcdFrame:
 
         A partial that stands still is `par*`. Of tariffs in force, T1 is not written (decision 71).
         """
-        own = OWN in self.signs
-        shown = [self.code, *self._lit(SCOPES), *self._lit(ARROWS), *self._lit(NATURES), *(self._lit(TARIFFS) if own else [])]
+        of_page, in_force = (TARIFFS, ()) if OWN in self.signs else ((), TARIFFS[1:])
+        page = self._lit(*SCOPES, *ARROWS, *NATURES, *of_page)
         value = ("-" if MINUS in self.signs else "") + self.digits
-        state = [*self._lit(SEQUENCES), *([] if own else self._lit(TARIFFS[1:])), *self._lit(STATES[1:])]
-        fields = [self.menu, shown, [value, *self.units], state]
-        joined = " | ".join(field if isinstance(field, str) else " ".join(filter(None, field)) for field in fields)
-        return " ".join(joined.split()).rstrip(" |")
+        state = self._lit(*SEQUENCES, *in_force, *STATES[1:])
+        text = " | ".join(map(" ".join, ([self.menu], [self.code, *page], [value, *self.units], state)))
+        return " ".join(text.split()).rstrip(" |")
 
-    def _lit(self, names: tuple[str, ...]) -> list[str]:
-        return [name + ("*" if name == "par" and name in self.flashing else "") for name in names if name in self.signs]
+    def _lit(self, *names: str) -> list[str]:
+        texts = {"par": "par*"} if "par" in self.flashing else {}
+        return [texts.get(name, name) for name in names if name in self.signs]
 
     @property
     def segments(self) -> list[str]:
-        """Every segment that is part of this frame, flashing ones too: `digits.7.a`, `menu.3.point`, `sign.→`, `unit.kWh`."""
-        return [*self._characters(), *(f"sign.{s}" for s in SIGNS if s in self.signs), *(f"unit.{u}" for u in self.units)]
+        """Its segments, flashing ones too: `digits.7.a`, `menu.3.point`, `sign.→`, `unit.kWh`."""
+        signs = [f"sign.{sign}" for sign in SIGNS if sign in self.signs]
+        return [*self._characters(), *signs, *(f"unit.{unit}" for unit in self.units)]
 
     def _characters(self) -> Iterator[str]:
         for zone, width in ZONES.items():
@@ -96,6 +99,5 @@ class LcdFrame:
         return [name for name in self.segments if name in signs or name.startswith(heads)] if heads else []
 
 
-DISPLAY_TEST: Final = LcdFrame(
-    "8." * ZONES["menu"], "8." * ZONES["code"], "8." * ZONES["digits"], UNITS, frozenset(SIGNS), light=True, test=True
-)
+DISPLAY_TEST: Final = LcdFrame("8." * ZONES["menu"], "8." * ZONES["code"], "8." * ZONES["digits"], UNITS,
+                               frozenset(SIGNS), light=True, test=True)

@@ -48,7 +48,7 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Gesture:
-    """Keys, for how long, where, and what they do; `early`: as soon as the time is reached, else on release."""
+    """Keys, for how long, where, and what they do; `early`: once the time is reached, else on release."""
 
     keys: Key
     hold: int  # ns at least

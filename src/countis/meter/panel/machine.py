@@ -1,12 +1,13 @@
 """The panel as a pure reducer: `step(panel, event, view, now) -> (panel, commands)`.
 
-Rule: `now` is line time in ns; nothing takes effect before Y. What keys do is looked up in keys.py, what is on a page in
-the menus of the model. Keys are judged here: a hold when its time is reached, everything else on release.
+Rule: `now` is line time in ns. What keys do is looked up in keys.py, what is on a page in the menus of the
+model. Keys are judged here: a hold when its time is reached, everything else on release. Nothing of a setup
+is in force before it is left with Y.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -80,11 +81,11 @@ KeyEvent = Press | Release | Tick
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A setup that is open: where it stands, the value being changed, what was confirmed; nothing of it is in force."""
+    """A setup that is open: where it stands, the value being changed, what was confirmed and waits."""
 
     name: SetupName
     place: int = 0
-    draft: str = ""  # digits, a choice, or "ConF?" of a partial to reset
+    draft: str = ""  # digits, a choice, or "confirm" of a partial to reset
     digit: int = 0
     edits: tuple[tuple[str, Value], ...] = ()
     resets: frozenset[str] = frozenset()
@@ -105,15 +106,18 @@ class Panel:
     light_until: int = _NEVER
     test_until: int = _NEVER
     testing: bool = False  # the keys of a display test are still down
-    starts: int = _NEVER  # how often the power went or came, as far as it was seen
-    frames: int = _NEVER  # frames and pulses seen so far, and until when their signs are lit
+    starts: int = _NEVER  # how often the power went or came, when last looked
+    frames: int = _NEVER  # frames and pulses when last looked, and until when their signs are lit
     com_until: int = _NEVER
     pulses: int = _NEVER
     pulse_until: int = _NEVER
 
     def tests(self, now: int) -> bool:
-        """Tell whether the display test is shown: for its time, and while its keys are down."""
+        """Tell whether the display test is on: for its time, and while its keys are down."""
         return self.testing or self.test_until > now
+
+
+Outcome = tuple[Panel, tuple[Command, ...]]  # the panel after an event, and what it commands
 
 
 def menu_of(panel: Panel, view: View) -> Menu:
@@ -141,8 +145,8 @@ def _where(panel: Panel, view: View) -> Where:
     return Where.PARTIAL if page_of(panel, view).partial else Where.PAGE
 
 
-def step(panel: Panel, event: KeyEvent, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    """Return the panel after an event at `now`, and the commands it gives; without power it is deaf and starts anew."""
+def step(panel: Panel, event: KeyEvent, view: View, now: int) -> Outcome:
+    """Return the panel after an event at `now`, and the commands it gives; without power it starts anew."""
     if not view.powered:
         return Panel(), ()
     if panel.starts != view.starts:
@@ -158,12 +162,13 @@ def step(panel: Panel, event: KeyEvent, view: View, now: int) -> tuple[Panel, tu
             released, more = _released(panel, view, now)
             left = released.down & ~key
             up = replace(released, down=left, testing=False, light_until=now + LIGHT_NS)
-            return replace(up, spent=True) if left else replace(up, chord=NO_KEY, spent=False), (*commands, *more)
+            up = replace(up, spent=True) if left else replace(up, chord=NO_KEY, spent=False)
+            return up, (*commands, *more)
     return panel, commands
 
 
 def _noticed(panel: Panel, view: View, now: int) -> Panel:
-    """See what happened beside the keys: frames, pulses, a seal that was closed while SETUP 1 was open."""
+    """Follow what happens beside the keys: frames, pulses, a seal that closes while SETUP 1 is open."""
     frame_age, pulse_age = view.ages
     if view.frames != panel.frames:
         panel = replace(panel, frames=view.frames, com_until=now + LIT_NS - round(frame_age))
@@ -177,104 +182,102 @@ def _noticed(panel: Panel, view: View, now: int) -> Panel:
 def _gesture(panel: Panel, view: View, early: bool, held: int) -> Gesture | None:
     """Return what the keys that are down stand for: of several the one with the longest hold."""
     where = _where(panel, view)
-    fitting = [g for g in GESTURES if g.keys == panel.chord and where in g.where and g.early is early and held >= g.hold]
-    return max(fitting, key=lambda g: g.hold, default=None)
+    of_keys = [g for g in GESTURES if g.keys == panel.chord and where in g.where and g.early is early]
+    return max((g for g in of_keys if held >= g.hold), key=lambda g: g.hold, default=None)
 
 
-def _reached(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
+def _reached(panel: Panel, view: View, now: int) -> Outcome:
     """Act on a hold whose time has come."""
-    if panel.spent or panel.down != panel.chord or not panel.down:
+    if panel.spent or panel.down != panel.chord or panel.down == NO_KEY:
         return panel, ()
     gesture = _gesture(panel, view, True, now - panel.since)
     if gesture is None:
         return panel, ()
-    return _ACTIONS[gesture.action](replace(panel, spent=True), view, panel.since + gesture.hold)
+    return _act(gesture.action, replace(panel, spent=True), view, panel.since + gesture.hold)
 
 
-def _released(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
+def _released(panel: Panel, view: View, now: int) -> Outcome:
     """Act on what was pressed, now that the first of its keys goes up."""
     gesture = None if panel.spent else _gesture(panel, view, False, now - panel.since)
-    return (panel, ()) if gesture is None else _ACTIONS[gesture.action](panel, view, now)
+    return (panel, ()) if gesture is None else _act(gesture.action, panel, view, now)
 
 
-# what gestures do
-
-
-def _next_menu(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    return replace(panel, menu=(panel.menu + 1) % len(view.model.family.menus), page=0), ()
-
-
-def _next_page(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    return replace(panel, page=(panel.page + 1) % len(menu_of(panel, view).pages)), ()
-
-
-def _enter_setup_1(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    """Open SETUP 1, which a seal forbids (decision 13)."""
-    if view.settings["sealed"] == 1:
-        return panel, ()
-    return replace(panel, setup=_at(Setup(SetupName.ONE), 0, view)), ()
-
-
-def _enter_setup_2(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    return replace(panel, setup=_at(Setup(SetupName.TWO), 0, view)), ()
+def _act(action: Action, panel: Panel, view: View, now: int) -> Outcome:
+    """Do what a gesture stands for."""
+    match action:
+        case Action.NEXT_MENU:
+            return replace(panel, menu=(panel.menu + 1) % len(view.model.family.menus), page=0), ()
+        case Action.NEXT_PAGE:
+            return replace(panel, page=(panel.page + 1) % len(menu_of(panel, view).pages)), ()
+        case Action.ENTER_SETUP_1 if view.settings["sealed"] == 1:  # decision 13
+            return panel, ()
+        case Action.ENTER_SETUP_1 | Action.ENTER_SETUP_2:
+            name = SetupName.ONE if action is Action.ENTER_SETUP_1 else SetupName.TWO
+            return replace(panel, setup=_at(Setup(name), 0, view)), ()
+        case Action.TOGGLE_PARTIAL:
+            symbol = page_of(panel, view).symbol
+            return panel, (StopPartial(symbol) if view.runs(symbol) else StartPartial(symbol),)
+        case Action.RESET_PARTIAL:
+            return panel, (ResetPartials((page_of(panel, view).symbol,)),)
+        case Action.TEST:
+            return replace(panel, test_until=now + TEST_NS, testing=True), ()
+    setup = panel.setup
+    assert setup is not None  # what is left is done in a setup
+    match action:
+        case Action.CHANGE:
+            return replace(panel, setup=_changed(setup, view)), ()
+        case Action.LEAVE:
+            return replace(panel, setup=replace(setup, leaving=0)), ()
+        case Action.CONFIRM if setup.leaving is None:
+            return replace(panel, setup=_confirmed(setup, view)), ()
+    return _left(panel, setup, view)
 
 
 def _at(setup: Setup, place: int, view: View) -> Setup:
     """Return the setup at a page, with what was confirmed there or is in force."""
     setup = replace(setup, place=place % len(view.model.family.setups[setup.name]), digit=0, leaving=None)
-    symbol, digits = entry_of(setup, view).symbol, entry_of(setup, view).digits
-    if symbol not in SETTINGS:
-        return replace(setup, draft="confirm" if symbol in setup.resets else "")
-    value = dict(setup.edits).get(symbol, view.settings[symbol])
-    return replace(setup, draft=f"{value:0{digits}d}" if digits else str(value))
-
-
-def _change(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    """Turn the digit, the choice or the answer to the next one."""
-    setup = panel.setup
-    assert setup is not None
-    if setup.leaving is not None:
-        return replace(panel, setup=replace(setup, leaving=(setup.leaving + 1) % len(LEAVING))), ()
     entry = entry_of(setup, view)
     if entry.symbol not in SETTINGS:
-        draft = "" if setup.draft else "confirm"
-    elif entry.digits:
+        return replace(setup, draft="confirm" if entry.symbol in setup.resets else "")
+    value = dict(setup.edits).get(entry.symbol, view.settings[entry.symbol])
+    return replace(setup, draft=f"{value:0{entry.digits}d}" if entry.digits > 0 else str(value))
+
+
+def _changed(setup: Setup, view: View) -> Setup:
+    """Turn the digit, the choice or the answer to the next one."""
+    if setup.leaving is not None:
+        return replace(setup, leaving=(setup.leaving + 1) % len(LEAVING))
+    entry = entry_of(setup, view)
+    if entry.symbol not in SETTINGS:
+        return replace(setup, draft="" if setup.draft else "confirm")
+    if entry.digits > 0:
         at = setup.digit
-        draft = f"{setup.draft[:at]}{(int(setup.draft[at]) + 1) % 10}{setup.draft[at + 1 :]}"
-    else:
-        choices = [str(choice) for choice in _choices(entry)]
-        draft = choices[(choices.index(setup.draft) + 1) % len(choices)]
-    return replace(panel, setup=replace(setup, draft=draft)), ()
-
-
-def _choices(entry: Entry) -> tuple[Value, ...]:
+        turned = (int(setup.draft[at]) + 1) % 10
+        return replace(setup, draft=f"{setup.draft[:at]}{turned}{setup.draft[at + 1 :]}")
     allowed = setting(entry.symbol).allowed
     assert isinstance(allowed, tuple)
-    return allowed
+    choices = [str(choice) for choice in allowed]
+    return replace(setup, draft=choices[(choices.index(setup.draft) + 1) % len(choices)])
 
 
-def _confirm(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    """Go to the next digit; after the last keep the value and go on, if it can be one; at the end of a setup do as chosen."""
-    setup = panel.setup
-    assert setup is not None
-    if setup.leaving is not None:
-        return _left(panel, setup, view)
+def _confirmed(setup: Setup, view: View) -> Setup:
+    """Go to the next digit; after the last keep the value, if it is allowed, and go to the next page."""
     entry = entry_of(setup, view)
     if entry.symbol not in SETTINGS:
         resets = setup.resets | {entry.symbol} if setup.draft else setup.resets - {entry.symbol}
-        return replace(panel, setup=_at(replace(setup, resets=resets), setup.place + 1, view)), ()
+        return _at(replace(setup, resets=resets), setup.place + 1, view)
     if setup.digit + 1 < entry.digits:
-        return replace(panel, setup=replace(setup, digit=setup.digit + 1)), ()
+        return replace(setup, digit=setup.digit + 1)
     row = setting(entry.symbol)
     value: Value = int(setup.draft) if isinstance(row.default, int) else setup.draft
     assert row.allowed is not None
     if value not in row.allowed:  # it cannot be confirmed: back to its first digit
-        return replace(panel, setup=replace(setup, digit=0)), ()
+        return replace(setup, digit=0)
     edits = {**dict(setup.edits), entry.symbol: value}
-    return replace(panel, setup=_at(replace(setup, edits=tuple(edits.items())), setup.place + 1, view)), ()
+    return _at(replace(setup, edits=tuple(edits.items())), setup.place + 1, view)
 
 
-def _left(panel: Panel, setup: Setup, view: View) -> tuple[Panel, tuple[Command, ...]]:
+def _left(panel: Panel, setup: Setup, view: View) -> Outcome:
     """Save and leave, leave, or go on with what was edited."""
     assert setup.leaving is not None
     choice = LEAVING[setup.leaving]
@@ -286,36 +289,3 @@ def _left(panel: Panel, setup: Setup, view: View) -> tuple[Panel, tuple[Command,
     changed = [SetSetting(symbol, value) for symbol, value in setup.edits if view.settings[symbol] != value]
     resets = [ResetPartials(tuple(sorted(setup.resets)))] if setup.resets else []
     return panel, (*changed, *resets)
-
-
-def _leave(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    assert panel.setup is not None
-    return replace(panel, setup=replace(panel.setup, leaving=0)), ()
-
-
-def _toggle_partial(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    symbol = page_of(panel, view).symbol
-    return panel, (StopPartial(symbol) if view.runs(symbol) else StartPartial(symbol),)
-
-
-def _reset_partial(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    return panel, (ResetPartials((page_of(panel, view).symbol,)),)
-
-
-def _test(panel: Panel, view: View, now: int) -> tuple[Panel, tuple[Command, ...]]:
-    return replace(panel, test_until=now + TEST_NS, testing=True), ()
-
-
-_Act = Callable[[Panel, View, int], tuple[Panel, tuple[Command, ...]]]
-_ACTIONS: Final[dict[Action, _Act]] = {
-    Action.NEXT_MENU: _next_menu,
-    Action.NEXT_PAGE: _next_page,
-    Action.ENTER_SETUP_1: _enter_setup_1,
-    Action.ENTER_SETUP_2: _enter_setup_2,
-    Action.CHANGE: _change,
-    Action.CONFIRM: _confirm,
-    Action.LEAVE: _leave,
-    Action.TOGGLE_PARTIAL: _toggle_partial,
-    Action.RESET_PARTIAL: _reset_partial,
-    Action.TEST: _test,
-}

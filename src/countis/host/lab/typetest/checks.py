@@ -20,6 +20,7 @@ from countis.host.lab.typetest.outcome import Check, Point, Result
 from countis.host.lab.typetest.points import EN, HOUSE, IEC_ACTIVE, IEC_REACTIVE, About, Front, How, Quantity
 from countis.host.lab.typetest.signals import ALL, FRONT_ENDS, RATE, Signal, seconds_for, through
 from countis.host.lab.typetest.stand import Device, Make, Stand
+from countis.meter.energy.pulse import Output
 from countis.meter.energy.registers import Layout, counters
 from countis.meter.metrology.measurement import F, Metrology
 from countis.models import Model
@@ -84,7 +85,7 @@ def starting(c: Context) -> Iterator[Result]:
         name = f"{quantity}, {current * 1000:g} mA"
         yield Check(standard, About.STARTING, f"{name}: starts and goes on", goes_on)
         if slow:
-            flashes = device.pulses["led"]
+            flashes = device.pulses[Output.LED]
             while len(flashes) < 2 and device.samples_fed < 3.1 * period * rate and goes_on:
                 stand.feed(60.0)
             waits = [(b - a) / 1e9 for a, b in pairwise([0, *flashes[:2]])]
@@ -111,7 +112,7 @@ def meter_constant(c: Context) -> Iterator[Result]:
         for export in (False, True):
             signal = Signal(6.0, export=export)
             device = c.fed(30.0, signal, Front.IDEAL, ct_primary=primary, ct_secondary=secondary)
-            meter, flashes = device.meter, len(device.pulses["led"])
+            meter, flashes = device.meter, len(device.pulses[Output.LED])
             flash = primary * 1000 * MICRO // meter.model.led_per_kwh
             counted = (meter.exact("Ea+") + meter.exact("Ea-")) * secondary // flash
             ct = f"CT {primary}/{secondary}, {signal.direction}"
@@ -126,7 +127,7 @@ def pulse_output(c: Context) -> Iterator[Result]:
     for lowest, weight in family.pulse_weights:
         highest = max(p for p in range(lowest, 12001) if family.pulse_weight(p, 1) == weight)
         device = c.fed(30.0, Signal(6.0, volts=288.0), Front.IDEAL, ct_primary=highest, ct_secondary=1)
-        edges, lengths = device.pulses["pulse"], device.lengths["pulse"]
+        edges, lengths = device.pulses[Output.PULSE], device.lengths[Output.PULSE]
         as_many = len(edges) == device.meter.exact("Ea+") // (weight * MICRO) and len(edges) > 20
         apart = min(b - a for a, b in pairwise(edges)) if len(edges) > 1 else 0
         shortest, longest = min(lengths, default=0), max(lengths, default=0)

@@ -20,8 +20,7 @@ from countis.host.lab.typetest.points import About, Front, How
 from countis.host.lab.typetest.signals import FRONT_ENDS, RATE, Signal
 from countis.host.lab.typetest.stand import Make, new_meter
 from countis.host.running.firmware import versions
-from countis.meter.metrology.calibration import found as constants_from
-from countis.meter.metrology.calibration import phasors
+from countis.meter.metrology.calibration import constants_from, phasors
 from countis.models import Model
 from countis.supply.network import at_terminals
 from countis.supply.source import Supply

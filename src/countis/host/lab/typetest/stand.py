@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from countis.host.lab.typetest.points import How
 from countis.meter.energy.increment import FRACTION, NS_W_PER_UWH, PARTS, PARTS_OF_KIND, Ints
-from countis.meter.energy.pulse import Pulses
+from countis.meter.energy.pulse import Output, Pulses
 from countis.meter.energy.registers import Layout, counters
 from countis.meter.meter import Meter
 from countis.modbus import pdu, words
@@ -56,8 +56,8 @@ class Device:
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
-        self.pulses: dict[str, list[int]] = {"pulse": [], "led": []}
-        self.lengths: dict[str, set[int]] = {"pulse": set(), "led": set()}
+        self.pulses: dict[Output, list[int]] = {output: [] for output in Output}
+        self.lengths: dict[Output, set[int]] = {output: set() for output in Output}
         self.samples_fed = 0
 
     def feed(self, samples: Samples) -> None:
@@ -117,9 +117,10 @@ def errors(device: Device, a: Mark, b: Mark, kind: str, power: float, limit_pct:
     before, after = device.energy(a.row, kind), device.energy(b.row, kind)
     true = abs(power) * ratio * (lasted + lost) / NS_W_PER_UWH  # primary µWh
     out = [(How.COUNTER, (after - before) / true - 1.0)]
+    per_pulse = float(device.meter.model.family.pulse_weight(*device.meter.state.ct) * MICRO)
     for how, output, kinds, weight in (
-        (How.LED, "led", ("Ea+", "Ea-"), 1000.0 / device.meter.model.led_per_kwh * ratio * MICRO),
-        (How.PULSES, "pulse", ("Ea+",), float(device.meter.model.family.pulse_weight(*device.meter.state.ct) * MICRO)),
+        (How.LED, Output.LED, ("Ea+", "Ea-"), 1000.0 / device.meter.model.led_per_kwh * ratio * MICRO),
+        (How.PULSES, Output.PULSE, ("Ea+",), per_pulse),
     ):
         edges = [ns for ns in device.pulses[output] if a.row[Layout.time] <= ns <= b.row[Layout.time]]
         if kind not in kinds or len(edges) < _FEWEST_PULSES:
