@@ -203,7 +203,7 @@ def test_a_handshake_that_never_ends_is_closed(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(ports, "_SLOW_S", 0.05)
     folder = secured[1]
     tls = tls_context(folder / "server.pem", folder / "server.key", folder / "ours.pem")
-    server = ports.TcpServer(hub(Policy()), ports.TcpPort, ("127.0.0.1", 0), "--tls", tls=tls)
+    server = ports.TcpServer(hub(Policy()), ports.TcpRequests, ("127.0.0.1", 0), "--tls", tls=tls)
     server.start()
     host, port = server.name.split(":")
     try:

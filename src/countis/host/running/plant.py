@@ -37,7 +37,7 @@ from countis.modbus.table import Table
 from countis.models import Model
 from countis.serve.answering import Answering
 from countis.serve.serial_port import SerialPort
-from countis.serve.tcp_port import RtuTcpPort, TcpPort, TcpServer, raise_file_limit
+from countis.serve.tcp_port import RtuTcpRequests, TcpRequests, TcpServer, raise_file_limit
 from countis.serve.trace_file import Traced, TraceFile
 from countis.serve.web.guard import is_local
 from countis.words.clock import EPOCH_UNIX
@@ -206,7 +206,7 @@ def _open_line(plan: Plan, at: LinePlan, hub: LineHub, answering: Answering, sta
 def _open_door(plan: Plan, line: LinePlan, door: Door, answering: Answering) -> Port:
     if isinstance(door.at, str):
         return SerialPort(answering, door.at, keep_silence=line.keep_silence, line=line.paced)
-    kind = RtuTcpPort if door.kind is DoorKind.RTU_TCP else TcpPort
+    kind = RtuTcpRequests if door.kind is DoorKind.RTU_TCP else TcpRequests
     tls = plan.access.tls if door.kind is DoorKind.TLS else None
     return TcpServer(answering, kind, door.at, door.option, most=plan.most, tls=tls, policy=plan.access.policy)
 

@@ -1,7 +1,7 @@
 """Who may ask the page's server for what, before any route is reached.
 
-Rule: refused with a status and one line. Without a token the server is for this machine alone: the name it is asked by must be
-an address or localhost, so that no foreign page can reach it under a name of its own.
+Rule: a refusal is a status and one line. Without a token the server is for this machine alone: it must be
+asked by an address or as localhost, so that no foreign page can reach it under its own name (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _name_in(url: str) -> str:
 
 
 class Guard:
-    """Middleware: host, token, origin, rate; and the headers of every answer."""
+    """Middleware: host, token, origin, rate; and the headers of every answer. The loop alone calls it."""
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
         self._app, self._token = app, token
@@ -103,12 +103,12 @@ class Guard:
         host = headers.get("host", "")
         name = _name_in(f"//{host}")
         if self._token is None and not _is_address(name):
-            return line(f"host {name[:60]!r}: not this server (allowed: an address or localhost; others with --token)", 400)
+            allowed = "an address or localhost; others with --token"
+            return line(f"host {name[:60]!r}: not this server (allowed: {allowed})", 400)
         if self._token is not None and scope["path"] not in _OPEN and not self._knows(headers):
             wants_page = scope["type"] == "http" and "text/html" in headers.get("accept", "")
             return HTMLResponse(_LOGIN, 401) if wants_page else line("token: missing or wrong", 401)
-        changes = scope["type"] == "websocket" or scope["method"] not in _READING
-        if not changes:
+        if scope["type"] == "http" and scope["method"] in _READING:
             return None
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
@@ -133,5 +133,4 @@ def matches(token: str | None, given: str) -> bool:
 
 def line(text: str, status: int) -> Response:
     """Return a refusal: one line of text."""
-    told = printable(" ".join(text.split())[:_LONGEST])
-    return PlainTextResponse(told + "\n", status, headers=_HEADERS)
+    return PlainTextResponse(printable(" ".join(text.split())[:_LONGEST]) + "\n", status, headers=_HEADERS)
