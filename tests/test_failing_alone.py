@@ -157,7 +157,8 @@ def test_of_twenty_meters_one_loses_its_recording_and_one_its_memory_and_eightee
     assert twenty.ready() == (200, "ready\n")
     twenty.tapes[TORN].torn = True
     twenty.disks[FULL].full = True
-    twenty.feeders[FULL].meter.apply([SetSetting("baud", 19200)])
+    with twenty.feeders[FULL].lock:
+        twenty.feeders[FULL].meter.apply([SetSetting("baud", 19200)])
     until(lambda: len(twenty.runner.troubles) == 2)
     before = [feeder.meter.now for feeder in twenty.feeders]
     until(lambda: sum(feeder.meter.now > at + 10**9 for feeder, at in zip(twenty.feeders, before, strict=True)) == MANY - 2)
@@ -191,7 +192,8 @@ def test_one_that_has_failed_says_nothing_on_its_line(twenty: Twenty) -> None:
 def test_seconds_and_events_come_by_name_whatever_another_subscriber_does(
     twenty: Twenty, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    twenty.feeders[7].meter.apply([SetSetting("ct_primary", 400)])
+    with twenty.feeders[7].lock:
+        twenty.feeders[7].meter.apply([SetSetting("ct_primary", 400)])
     until(lambda: ("meter 7", 0, "ct_primary") in twenty.seen.events)
     until(lambda: len(twenty.seen.seconds) == MANY and min(twenty.seen.seconds.values()) >= 2)
     assert [event for event in twenty.seen.events if event[0] == "meter 8"] == []

@@ -34,8 +34,8 @@ def _disk_errors(where: Path, allowed: str) -> Iterator[None]:
 class MemoryFile:
     """`DIR/meter.fram`, held by this process through a lock on `DIR/owner`.
 
-    Raises MemoryImageError where the folder cannot be used or another process owns it. Not for two threads at once:
-    while a meter runs, only the runner calls, under its lock for a round of writes.
+    Raises MemoryImageError where the folder cannot be used or another process owns it. Not for two threads
+    at once: while a meter runs, only the runner calls, under its lock for a round of writes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -57,7 +57,8 @@ class MemoryFile:
             fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = os.read(self._owner, 32).decode("ascii", "replace").strip() or "unknown"
-            raise MemoryImageError(self._folder, f"in use by process {pid}", "one owner, or another --data") from None
+            wrong = f"in use by process {pid}"
+            raise MemoryImageError(self._folder, wrong, "one owner, or another --data") from None
         os.ftruncate(self._owner, 0)
         os.pwrite(self._owner, f"{os.getpid()}\n".encode(), 0)
 

@@ -1,8 +1,8 @@
-"""The way out for values: each second and each event of every meter of this process, to whoever has subscribed.
+"""The way out for values: each second and each event of every meter of this process, to its subscribers.
 
-Rule: subscribers are called outside of every lock, from the thread that feeds the meters, and at the end from the
-one that stops them. They return at once; what takes time they hand on to a thread or a loop of their own. One that
-fails is reported and stops neither the others nor a meter.
+Rule: subscribers are called outside of every lock, from the thread that feeds the meters, and at the end from
+the one that stops them. They return at once; what takes time they hand on to a thread or a loop of their own.
+One that fails is reported, and stops neither the others nor a meter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Subscriber(Protocol):
         """Take the values of a second that has passed in meter time."""
 
     def on_event(self, name: str, number: int, entry: Entry) -> None:
-        """Take an entry of the event log; numbers rise by one, and skip what came faster than the log is long."""
+        """Take an entry of the log; numbers rise by one; skipped is what came faster than the log is long."""
 
 
 class Publisher:
