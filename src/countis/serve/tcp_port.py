@@ -42,9 +42,7 @@ class Requests:
     """What one connection asks. late: answers with a delay, for the server to send in time."""
 
     def __init__(
-        self,
-        framer: tcp.Framer | rtu.SlaveFramer,
-        cached: Callable[[bytes], bytes | None],
+        self, framer: tcp.Framer | rtu.SlaveFramer, cached: Callable[[bytes], bytes | None],
         ask: Callable[[Any], Answer],
     ) -> None:
         self._framer, self._cached, self._ask = framer, cached, ask
@@ -157,15 +155,8 @@ class TcpServer:
     """
 
     def __init__(
-        self,
-        answering: Answering,
-        kind: Callable[[Answering], Requests],
-        at: tuple[str, int],
-        option: str,
-        *,
-        most: int = MOST_CONNECTIONS,
-        idle_s: float = IDLE_S,
-        tls: ssl.SSLContext | None = None,
+        self, answering: Answering, kind: Callable[[Answering], Requests], at: tuple[str, int], option: str,
+        *, most: int = MOST_CONNECTIONS, idle_s: float = IDLE_S, tls: ssl.SSLContext | None = None,
         policy: Policy | None = None,
     ) -> None:
         """Open the port; BusError names the option if it cannot. policy: who may connect, None is all."""

@@ -19,7 +19,6 @@ import tomli_w
 from countis.host.running.events import event_rows
 from countis.host.running.feeder import Feeder
 from countis.host.running.hub import Exchange, MeterPort
-from countis.meter.meter import Meter
 from countis.meter.panel.frame import LcdFrame
 from countis.meter.panel.keys import Key
 from countis.meter.panel.machine import Press, Release
@@ -76,17 +75,8 @@ class MeterView:
         self, feeder: Feeder, port: MeterPort, supply: dict[str, Any] | None, supply_name: str
     ) -> None:
         self.feeder, self.port, self.supply, self.supply_name = feeder, port, supply, supply_name
+        self.meter, self.name = feeder.meter, feeder.name
         self._requests = 0  # the port's count when frames were last taken
-
-    @property
-    def meter(self) -> Meter:
-        """The meter."""
-        return self.feeder.meter
-
-    @property
-    def name(self) -> str:
-        """Its identity in this process."""
-        return self.feeder.name
 
     @property
     def address(self) -> int:

@@ -52,7 +52,7 @@ class Pages:
         at = "/api/meters/{meter}"
         self.app = Starlette(
             routes=[
-                Route("/", self.page),
+                Route("/", self.file),
                 Route("/static/{name}", self.file),
                 Route("/login", self.login, methods=["POST"]),
                 Route("/api/vocabulary", self.vocabulary),
@@ -87,13 +87,13 @@ class Pages:
     def _view(self, request: Request) -> MeterView:
         return self._viewers(request.path_params["meter"]).view
 
-    async def page(self, request: Request) -> Response:
-        """Return the page."""
-        return _file("index.html")
-
     async def file(self, request: Request) -> Response:
-        """Return a file of the page."""
-        return _file(request.path_params["name"])
+        """Return a file of the page, by a name that is one of its files; without a name the page."""
+        name = request.path_params.get("name", "index.html")
+        for file in _STATIC.iterdir():
+            if file.name == name and (kind := _TYPES.get(name.rsplit(".", 1)[-1])) is not None:
+                return Response(file.read_bytes(), media_type=kind)
+        raise HTTPException(404, "no such file")
 
     async def login(self, request: Request) -> Response:
         """Give the cookie for the token."""
@@ -146,7 +146,7 @@ class Pages:
         refusal = view.seal(content["sealed"])
         if refusal is not None:
             raise HTTPException(400, str(refusal.error))
-        return JSONResponse({"sealed": content["sealed"]})
+        return JSONResponse(content)
 
     async def events(self, request: Request) -> Response:
         """Return the event log of a meter, newest first."""
@@ -259,14 +259,6 @@ def _object(text: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SupplyError("body", "not an object", "a JSON object")
     return content
-
-
-def _file(name: str) -> Response:
-    """Return a file of the page, by a name that is one of its files."""
-    for file in _STATIC.iterdir():
-        if file.name == name and (kind := _TYPES.get(name.rsplit(".", 1)[-1])) is not None:
-            return Response(file.read_bytes(), media_type=kind)
-    raise HTTPException(404, "no such file")
 
 
 def _bad(request: Request, error: Exception) -> Response:

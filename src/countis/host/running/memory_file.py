@@ -44,23 +44,17 @@ class MemoryFile:
         with _disk_errors(folder, _FOLDER):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             self._owner = os.open(folder / "owner", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            with _disk_errors(folder, _DISK):
-                self._own()
-        except MemoryImageError:
-            os.close(self._owner)
-            raise
-
-    def _own(self) -> None:
-        """Lock the folder for this process, and leave its number there for whoever finds it locked."""
-        try:
-            fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = os.read(self._owner, 32).decode("ascii", "replace").strip() or "unknown"
-            wrong = f"in use by process {pid}"
-            raise MemoryImageError(self._folder, wrong, "one owner, or another --data") from None
-        os.ftruncate(self._owner, 0)
-        os.pwrite(self._owner, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.ExitStack() as undo, _disk_errors(folder, _DISK):
+            undo.callback(os.close, self._owner)
+            try:
+                fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = os.read(self._owner, 32).decode("ascii", "replace").strip() or "unknown"
+                wrong = f"in use by process {pid}"
+                raise MemoryImageError(folder, wrong, "one owner, or another --data") from None
+            os.ftruncate(self._owner, 0)
+            os.pwrite(self._owner, f"{os.getpid()}\n".encode(), 0)
+            undo.pop_all()
 
     def read(self) -> bytes | None:
         """Return the image, None where there is none yet."""

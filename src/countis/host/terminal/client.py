@@ -93,7 +93,7 @@ def server(url: str, token: str | None) -> Server:
 
 
 def chosen(server: Server, meters: dict[str, int], key: str | None) -> str:
-    """Return the name of a meter. key: its name or unique address, None: the first. BusError if none has it."""
+    """Return the name of a meter. key: its name or unique address, None: the first. BusError if none."""
     if meters and key is None:
         return next(iter(meters))
     if key in meters:

@@ -17,14 +17,13 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from countis.meter.panel.frame import ARROWS, MINUS, NATURES, OWN, SCOPES, SEQUENCES, STATES, TARIFFS
-from countis.meter.panel.frame import UNITS, ZONES
+from countis.meter.panel import frame as signs
 
 Pixel = tuple[int, int]  # column, half row
 _SMALL: Final = (5, 7)  # width and height of a character of the menu and the code, in pixels
 _UNIT_COLUMNS: Final = (0, 6, 11)  # energies, powers, what is left: six units below each other
-_TOP: Final = (SEQUENCES, (SCOPES[3], *SCOPES[:3], *SCOPES[4:]), STATES)
-_BOTTOM: Final = ((*ARROWS, *NATURES), TARIFFS)
+_TOP: Final = (signs.SEQUENCES, (signs.SCOPES[3], *signs.SCOPES[:3], *signs.SCOPES[4:]), signs.STATES)
+_BOTTOM: Final = ((*signs.ARROWS, *signs.NATURES), signs.TARIFFS)
 _PRINTED: Final = {"123": "↻123", "132": "↻132"}
 DARK, LIGHT = False, True
 
@@ -79,14 +78,14 @@ class Glass:
         self.pixels: dict[Pixel, set[str]] = {}
         self.words: list[Word] = []
         pitch, small, first = digit[0] + 2, _SMALL[0] + 1, 5
-        units = first + ZONES["digits"] * pitch
+        units = first + signs.ZONES["digits"] * pitch
         middle = 1 + (_SMALL[1] + 1) // 2
         self.width, self.rows = units + 14, middle + (digit[1] + 1) // 2 + 1
         self._zone("menu", _SMALL, 1, 1, small)
-        self._zone("code", _SMALL, self.width - 1 - ZONES["code"] * small, 1, small)
+        self._zone("code", _SMALL, self.width - 1 - signs.ZONES["code"] * small, 1, small)
         self._zone("digits", digit, first, middle, pitch)
-        self._put({f"sign.{MINUS}": [(x, digit[1] // 2) for x in range(3)]}, 1, middle)
-        for number, unit in enumerate(UNITS):
+        self._put({f"sign.{signs.MINUS}": [(x, digit[1] // 2) for x in range(3)]}, 1, middle)
+        for number, unit in enumerate(signs.UNITS):
             column, row = _UNIT_COLUMNS[number // 6], middle + number % 6
             self.words.append(Word(row, units + column, unit, f"unit.{unit}"))
         self._line(0, _TOP)
@@ -99,7 +98,7 @@ class Glass:
 
     def _zone(self, zone: str, size: tuple[int, int], column: int, row: int, pitch: int) -> None:
         shapes = character(*size)
-        for place in range(ZONES[zone]):
+        for place in range(signs.ZONES[zone]):
             parts = {f"{zone}.{place}.{part}": at for part, at in shapes.items()}
             self._put(parts, column + place * pitch, row)
 
@@ -142,8 +141,8 @@ class Glass:
 
 def _pieces(name: str) -> list[tuple[str, str]]:
     """Return what is printed for a sign, each with what lights it; a tariff is framed (decision 71)."""
-    sign = (_PRINTED.get(name, name), f"sign.{name}")
-    return [("[", f"{OWN}.{name}"), sign, ("]", f"{OWN}.{name}")] if name in TARIFFS else [sign]
+    sign, edge = (_PRINTED.get(name, name), f"sign.{name}"), f"{signs.OWN}.{name}"
+    return [("[", edge), sign, ("]", edge)] if name in signs.TARIFFS else [sign]
 
 
 def _half(upper: str, lower: str, ink: str) -> tuple[str, Style]:
@@ -166,8 +165,8 @@ SMALL, LARGE = Glass((5, 11)), Glass((7, 13))
 def lit(frame: Mapping[str, Any]) -> set[str]:
     """Return what is dark on the glass now: the segments of a frame without those that flash and are off."""
     names = set(frame["segments"]) - (set() if frame["phase"] else set(frame["flashes"]))
-    framed = TARIFFS if f"sign.{OWN}" in names else ()
-    return names | {f"{OWN}.{tariff}" for tariff in framed if f"sign.{tariff}" in names}
+    framed = signs.TARIFFS if f"sign.{signs.OWN}" in names else ()
+    return names | {f"{signs.OWN}.{tariff}" for tariff in framed if f"sign.{tariff}" in names}
 
 
 class Lcd(Widget):

@@ -46,29 +46,18 @@ _LOGIN: Final = """<!doctype html>
 """
 
 
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a host is, None of a name."""
+    try:
+        return ipaddress.ip_address("127.0.0.1" if host == "localhost" else host.strip("[]"))
+    except ValueError:
+        return None
+
+
 def is_local(host: str) -> bool:
     """Tell whether a host is this machine's loopback."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    return True
-
-
-def _name_in(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
+    address = _address(host)
+    return address is not None and address.is_loopback
 
 
 class Guard:
@@ -101,8 +90,11 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         """Return what is answered instead, None where the request may pass."""
         host = headers.get("host", "")
-        name = _name_in(f"//{host}")
-        if self._token is None and not _is_address(name):
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            name = ""
+        if self._token is None and _address(name) is None:
             allowed = "an address or localhost; others with --token"
             return line(f"host {name[:60]!r}: not this server (allowed: {allowed})", 400)
         if self._token is not None and scope["path"] not in _OPEN and not self._knows(headers):
