@@ -50,7 +50,7 @@ class SerialPort:
         self._echo = b""  # what an adapter that echoes is about to give back
         self._echo_until = 0.0
         self._echoes: bool | None = None  # whether it does; None before a reply that can be no request
-        self._free = 0  # line time at which the modelled line is free
+        self._free_at = 0  # line time at which the modelled line is free
         if path == "pty":
             self._fd, self._slave = os.openpty()  # its end stays open, so that clients may come and go
             tty.setraw(self._slave)
@@ -108,12 +108,12 @@ class SerialPort:
 
     def _turn(self, framer: rtu.SlaveFramer) -> None:
         """Wait for bytes, silence or the time of a late reply, and act on what comes first."""
-        if self._comes(framer):
+        if self._bytes_come(framer):
             data = os.read(self._fd, _CHUNK)
             if not data:
                 raise OSError("hung up")
-            came = time.monotonic_ns()
-            self._take(framer, self._without_echo(self._through_line(data)), came)
+            arrived = time.monotonic_ns()
+            self._take(framer, self._without_echo(self._through_line(data)), arrived)
         elif framer.waiting:
             for frame in framer.silence():
                 self._queue(self._answering.rtu(frame), time.monotonic_ns())
@@ -122,20 +122,20 @@ class SerialPort:
             while self._waiting and self._waiting[0][0] <= now:
                 self._write(heapq.heappop(self._waiting)[2])
 
-    def _take(self, framer: rtu.SlaveFramer, data: bytes, came: int) -> None:
+    def _take(self, framer: rtu.SlaveFramer, data: bytes, arrived: int) -> None:
         """Answer what bytes complete; a frame whose reply is at hand is not looked into."""
         if not data:
             return
         if not framer.waiting:
             reply = self._answering.rtu_cached(data)
             if reply is not None:
-                self._queue(Answer(0, reply), came)
+                self._queue(Answer(0, reply), arrived)
                 return
             framer.addresses = self._answering.addresses()
         for frame in framer.receive(data):
-            self._queue(self._answering.rtu(frame), came)
+            self._queue(self._answering.rtu(frame), arrived)
 
-    def _comes(self, framer: rtu.SlaveFramer) -> bool:
+    def _bytes_come(self, framer: rtu.SlaveFramer) -> bool:
         """Wait for bytes, not beyond the silence and the next late reply; its last moment is spent here."""
         if not (framer.waiting or self._waiting):
             return bool(self._poll.poll(_WAKE * 1000))
@@ -156,8 +156,8 @@ class SerialPort:
         reading = poll is self._poll
         return any(select.select([self._fd] if reading else [], [] if reading else [self._fd], [], seconds))
 
-    def _queue(self, answer: Answer, came: int) -> None:
-        """Send a reply, or let it wait for its delay and for the silence since the request came, in ns."""
+    def _queue(self, answer: Answer, arrived: int) -> None:
+        """Send a reply, or let it wait for its delay and for the silence since the request arrived, in ns."""
         if not answer.data:
             return
         if self._line is not None:
@@ -167,9 +167,9 @@ class SerialPort:
         if wait == 0 and not self._waiting:
             self._write(answer.data)
         else:
-            self._later(came + round(wait), answer.data)
+            self._send_at(arrived + round(wait), answer.data)
 
-    def _later(self, at: int, data: bytes) -> None:
+    def _send_at(self, at: int, data: bytes) -> None:
         """Let bytes wait until a time in monotonic ns."""
         self._order += 1
         heapq.heappush(self._waiting, (at / 1e9, self._order, data))
@@ -181,11 +181,11 @@ class SerialPort:
         line = self._line
         if line is None:
             return data
-        start = max(time.monotonic_ns(), self._free)
-        end = self._free = line.talk(_MASTER, data, start)
+        start = max(time.monotonic_ns(), self._free_at)
+        end = self._free_at = line.talk(_MASTER, data, start)
         received = line.hear(_METERS, start, end)
         if line.cable.echo:
-            self._later(end, bytes(byte.value for byte in line.hear(_MASTER, start, end)))
+            self._send_at(end, bytes(byte.value for byte in line.hear(_MASTER, start, end)))
         line.forget(start - line.silence_ns)
         while (left := end - time.monotonic_ns()) > 0 and not self._stop.wait(max(0.0, left / 1e9 - _SPIN)):
             pass  # the last moment is spent looking at the clock, since waiting is not so exact
@@ -193,18 +193,18 @@ class SerialPort:
 
     def _queue_on_line(self, line: LineModel, answer: Answer) -> None:
         """Let a reply go out over the modelled line: after silence, at its speed, as the master hears it."""
-        start = max(time.monotonic_ns(), self._free) + line.silence_ns + answer.delay_ns
-        end = self._free = line.talk(_METERS, answer.data, start)
+        start = max(time.monotonic_ns(), self._free_at) + line.silence_ns + answer.delay_ns
+        end = self._free_at = line.talk(_METERS, answer.data, start)
         received = bytes(byte.value for byte in line.hear(_MASTER, start, end))
         line.forget(start)
-        self._later(end, received)
+        self._send_at(end, received)
 
     # adapters
 
     def _without_echo(self, data: bytes) -> bytes:
         """Take away our own reply where the adapter gives it back.
 
-        Known from a reply that can be no request; until there was one, from bytes that came too soon.
+        Known from a reply that can be no request; until there was one, from bytes that arrived too soon.
         """
         if not self._echo:
             return data

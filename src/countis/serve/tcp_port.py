@@ -215,14 +215,14 @@ class TcpServer:
             return
         try:
             if connection.turn():
-                self._see_to(connection)
+                self._reschedule(connection)
         except OSError:
             self._drop(connection)
         except Exception:
             traceback.print_exc()
             self._drop(connection)
 
-    def _see_to(self, connection: Connection) -> None:
+    def _reschedule(self, connection: Connection) -> None:
         """Queue delayed replies, choose what epoll waits for, close what cannot be framed any more."""
         requests, now = connection.requests, time.monotonic()
         for answer in requests.late:
@@ -275,7 +275,7 @@ class TcpServer:
             except OSError:
                 self._drop(connection)
             else:
-                self._see_to(connection)
+                self._reschedule(connection)
 
     def _sweep(self) -> None:
         """Close connections that were quiet for long, or are stuck; look again for new ones."""

@@ -160,14 +160,14 @@ class Feeder:
             return
         with self.lock:
             passed = state.now // SECOND != self._second
-            seen = snapshot(state) if passed and publisher.has_subscribers else None
+            values = snapshot(state) if passed and publisher.has_subscribers else None
             entries = [(n, entry) for n, entry in state.log.entries(state.events) if n >= self._events]
             self._second, self._events = state.now // SECOND, state.events
         for number, entry in entries:
             if entry is not None:
                 publisher.event(self.name, number, entry)
-        if seen is not None:
-            publisher.second(self.name, seen)
+        if values is not None:
+            publisher.second(self.name, values)
 
     def _feed(self, count: int, stopped: threading.Event) -> None:
         """Feed `count` samples in pieces, until the source has ended."""

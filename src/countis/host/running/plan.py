@@ -89,8 +89,3 @@ class Plan:
     diagnostics: bool = False
     log: bool = False
     patience: float = math.inf
-
-    @property
-    def meters(self) -> list[MeterPlan]:
-        """All meters, line by line."""
-        return [meter for line in self.lines for meter in line.meters]

@@ -216,7 +216,7 @@ def _check_token(web: Endpoint, token: str | None) -> None:
 async def open_plant(plan: Plan, page: PageServer, stack: contextlib.AsyncExitStack) -> Plant:
     """Open everything, to be closed in opposite order; what fails is one line and leaves all as it was."""
     doors = sum(door.kind is not DoorKind.SERIAL for line in plan.lines for door in line.doors)
-    raise_file_limit(plan.most * doors + _FILES_EACH * len(plan.meters))
+    raise_file_limit(plan.most * doors + _FILES_EACH * sum(len(line.meters) for line in plan.lines))
     groups = [[_open_meter(plan, meter, stack) for meter in line.meters] for line in plan.lines]
     meters = [meter for group in groups for meter in group]
     if plan.ready_file is not None:

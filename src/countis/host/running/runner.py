@@ -79,18 +79,18 @@ class Runner:
         for thread in self._threads:
             thread.join(timeout=_JOIN)
         if self._broken is None:
-            for feeder, _ in self._sound():
-                with self._alone(feeder), feeder.lock:
+            for feeder, _ in self._healthy():
+                with self._isolated(feeder), feeder.lock:
                     feeder.meter.advance(0)
             self._save()
             for feeder, _ in self.owned:
                 feeder.publish(self.publisher)
 
-    def _sound(self) -> list[Owned]:
+    def _healthy(self) -> list[Owned]:
         return [(feeder, memory) for feeder, memory in self.owned if feeder.failure is None]
 
     @contextmanager
-    def _alone(self, feeder: Feeder) -> Iterator[None]:
+    def _isolated(self, feeder: Feeder) -> Iterator[None]:
         """Let what goes wrong in the block be the end of one meter."""
         try:
             yield
@@ -110,7 +110,7 @@ class Runner:
     def _run(self) -> None:
         """Feed each meter when its time has come, until all sources have ended."""
         for feeder, _ in self.owned:
-            with self._alone(feeder):
+            with self._isolated(feeder):
                 feeder.head_start(self.stopped)
         self.ready.set()
         began, share = time.monotonic(), self._slice / max(1, len(self.owned))
@@ -118,36 +118,36 @@ class Runner:
         while not (self.stopped.is_set() or self._idle):
             at, k = due[0]
             self.stopped.wait(max(0.0, at - time.monotonic()))
-            feeder, again = self.owned[k][0], time.monotonic() + self._slice
+            feeder, next_at = self.owned[k][0], time.monotonic() + self._slice
             if feeder.failure is None:
-                with self._alone(feeder):
-                    again = feeder.feed_due(self.stopped, self._slice)
+                with self._isolated(feeder):
+                    next_at = feeder.feed_due(self.stopped, self._slice)
             feeder.publish(self.publisher)
-            heapq.heapreplace(due, (again, k))
+            heapq.heapreplace(due, (next_at, k))
 
     def _save_rounds(self) -> None:
         """Save the memories, whether samples come or not; many are spread over most of a round."""
         pause = 0.8 * _SYNC / len(self.owned) if len(self.owned) > _FEW else 0.0
         while not self.stopped.wait(_SYNC - pause * len(self.owned)):
             self._save(pause)
-            if not self._sound():
+            if not self._healthy():
                 return
 
     def _save(self, pause: float = 0.0) -> None:
         """Write what has changed, then sync; the meters go on meanwhile. pause: s between two memories."""
         with self._saving:
-            for feeder, memory in self._sound():
-                with self._alone(feeder):
+            for feeder, memory in self._healthy():
+                with self._isolated(feeder):
                     with feeder.lock:
                         writes = feeder.meter.writes()
                     memory.write(writes, sync=False)
                 if pause > 0.0:
                     self.stopped.wait(pause)
-            sound = self._sound()
-            if len(sound) > 1:  # in folders of one disk
+            healthy = self._healthy()
+            if len(healthy) > 1:  # in folders of one disk
                 with suppress(CountisError):  # only each can tell which of them the disk has refused
-                    sound[0][1].sync_with_others()
+                    healthy[0][1].sync_with_others()
                     return
-            for feeder, memory in sound:
-                with self._alone(feeder):
+            for feeder, memory in healthy:
+                with self._isolated(feeder):
                     memory.sync()
