@@ -81,8 +81,8 @@ class Pages:
             return at_address[0]
         if at_address:
             raise HTTPException(409, f"{len(at_address)} meters at address {key} (allowed: a name)")
-        there = f"at address {key[:20]}" if key.isdecimal() else key[:60]
-        raise HTTPException(404, f"no meter {there}")
+        which = f"at address {key[:20]}" if key.isdecimal() else key[:60]
+        raise HTTPException(404, f"no meter {which}")
 
     def _view(self, request: Request) -> MeterView:
         return self._viewers(request.path_params["meter"]).view
@@ -97,11 +97,11 @@ class Pages:
 
     async def login(self, request: Request) -> Response:
         """Give the cookie for the token."""
-        given = dict(parse_qsl(await _text(request))).get("token", "")
-        if not matches(self._token, given):
+        token = dict(parse_qsl(await _text(request))).get("token", "")
+        if not matches(self._token, token):
             raise HTTPException(401, "token: wrong")
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, given, httponly=True, samesite="strict")
+        answer.set_cookie(COOKIE, token, httponly=True, samesite="strict")
         return answer
 
     async def vocabulary(self, request: Request) -> Response:

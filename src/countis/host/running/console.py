@@ -92,7 +92,7 @@ class EventPrinter:
             self._waiting.clear()
         clear = "\r\x1b[K" if sys.stderr.isatty() else ""
         with contextlib.suppress(OSError):
-            for line in [f"{missed} more before"] * (missed > 0) + lines:
+            for line in ([f"{missed} more before"] if missed > 0 else []) + lines:
                 if _takes(sys.stderr):
                     print(f"{clear}{line}", file=sys.stderr, flush=True)
 

@@ -35,7 +35,7 @@ class Runner:
 
     def __init__(self, owned: Sequence[Owned], publisher: Publisher | None = None) -> None:
         self.owned, self.publisher = tuple(owned), publisher or Publisher()
-        self._saving = threading.Lock()  # guards the memories: a round of writes and syncs goes on alone
+        self._saving = threading.Lock()  # guards the memories: one round of writes and syncs at a time
         self.ready, self.stopped = threading.Event(), threading.Event()  # values can be read; nothing is fed
         self._broken: BaseException | None = None  # what ended a thread; set by it before `stopped`
         self._slice = min(_LONGEST, max(_SLICE, _EACH * len(self.owned)))

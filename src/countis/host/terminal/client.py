@@ -103,6 +103,7 @@ def chosen(server: Server, meters: dict[str, int], key: str | None) -> str:
         return at_address[0]
     if at_address:
         raise BusError(server.url, f"{len(at_address)} meters at address {key}", ", ".join(at_address))
-    by_address = (key or "").isdecimal()
-    there = map(str, meters.values()) if by_address else meters
-    raise BusError(server.url, f"no meter {'at address ' * by_address}{key}", ", ".join(there) or "none")
+    if (key or "").isdecimal():
+        addresses = ", ".join(map(str, meters.values()))
+        raise BusError(server.url, f"no meter at address {key}", addresses or "none")
+    raise BusError(server.url, f"no meter {key}", ", ".join(meters) or "none")

@@ -64,9 +64,9 @@ def energies(state: Mapping[str, Any], lead: str = "") -> Block:
         line = Text().append((">" if in_force else " ") + (tariff or "Σ").ljust(2), HEAD)
         for kind in _KINDS:
             symbol = lead + kind + (f".{tariff}" if tariff else "")
-            there = symbol in values or not lead
-            mark = "*" if lead and there and symbol not in running else ""
-            figure = number(values.get(symbol), 6 - len(mark), 3, 1000) + mark if there else ""
+            exists = symbol in values or not lead
+            mark = "*" if lead and exists and symbol not in running else ""
+            figure = number(values.get(symbol), 6 - len(mark), 3, 1000) + mark if exists else ""
             line.append(figure.rjust(7), FAINT if mark else "bold" if in_force else "")
         block.append(line)
     return [*block, Text("   " + "".join(unit.rjust(7) for unit in _UNITS), FAINT)]

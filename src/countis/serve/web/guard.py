@@ -112,15 +112,15 @@ class Guard:
 
     def _knows(self, headers: Headers) -> bool:
         """Tell whether a request carries the token, in a header or a cookie."""
-        scheme, _, given = headers.get("authorization", "").partition(" ")
+        scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            given = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
-        return matches(self._token, given)
+            token = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        return matches(self._token, token)
 
 
-def matches(token: str | None, given: str) -> bool:
+def matches(token: str | None, candidate: str) -> bool:
     """Compare with the token in constant time; without a token nothing does."""
-    return bool(token) and hmac.compare_digest(given.encode(), (token or "").encode())
+    return bool(token) and hmac.compare_digest(candidate.encode(), (token or "").encode())
 
 
 def line(text: str, status: int) -> Response:
