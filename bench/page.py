@@ -17,9 +17,8 @@ import time
 from pathlib import Path
 from statistics import median
 
-from websockets.asyncio.client import connect
-
 from countis.modbus import pdu, tcp
+from websockets.asyncio.client import connect
 
 COMMAND = str(Path(sys.executable).parent / "countis")
 SECONDS = int(os.environ.get("SECONDS_EACH", "20"))

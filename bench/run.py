@@ -23,13 +23,12 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from countis import E44, Measurement, Meter
 from countis.meter.metrology import kernel as loop
 from countis.meter.metrology.measurement import P_PHASES, V_PHASES, F, Metrology
 from countis.modbus import pdu, tcp
 from countis.supply import three_phase
+from numpy.typing import NDArray
 
 ROUNDS = 5
 RATE = 8000

@@ -30,7 +30,6 @@ from typing import Final
 from zlib import crc32
 
 import numpy as np
-
 from countis import E44, Measurement, Meter
 from countis.host.page.viewers import Viewers
 from countis.host.running.events import event_rows
@@ -191,7 +190,8 @@ def _trace(data: bytes) -> None:
     assert 0 <= kept <= len(data)
     said = trace.read(data[:kept])
     for form in Form:
-        assert trace.read(trace.head(form) + trace.write(form, said, lambda unit: E44.family.table)) == said, f"another trace as {form}"
+        written = trace.head(form) + trace.write(form, said, lambda unit: E44.family.table)
+        assert trace.read(written) == said, f"another trace as {form}"
     recorded = exchanges(said)
     for compared in replay(recorded, _Others(recorded), None, math.inf):
         assert all(line.isprintable() for line in lines(compared)), list(lines(compared))
@@ -212,7 +212,7 @@ class _Others:
 
 def _memory(data: bytes) -> None:
     held, row = read(data), read(data).row.tobytes()
-    for page_number, kind in enumerate(MemoryPage):  # what was read is that of a copy whose CRC is right, else it is told as lost
+    for page_number, kind in enumerate(MemoryPage):  # a copy whose CRC is right was read, or it is told as lost
         copies = [data[at : at + PAGE] for at in range(2 * PAGE * page_number, 2 * PAGE * (page_number + 1), PAGE)]
         whole = [copy for copy in copies if crc32(copy[:-4]) == int.from_bytes(copy[-4:], "little")]
         rows = [copy[valid.HEAD :][: int.from_bytes(copy[valid.HEAD - 4 : valid.HEAD], "little")] for copy in whole]

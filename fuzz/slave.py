@@ -22,7 +22,7 @@ from countis.host.running.feeder import Feeder
 from countis.host.running.hub import LineHub, MeterPort
 from countis.meter.energy.registers import Layout
 from countis.modbus import rtu
-from countis.serve.tcp_port import RtuTcpPort, TcpPort
+from countis.serve.tcp_port import RtuTcpRequests, TcpRequests
 from countis.supply import three_phase
 from countis.words.quantities import COUNTED_COLUMN
 from countis.words.settings import Value
@@ -144,7 +144,7 @@ class Stand:
         """Begin to listen on a line, or on a new connection."""
         self.line, self.stream = Line(port == RTU), Stream()
         self.framer = rtu.SlaveFramer(self.hub.addresses())
-        self.port = TcpPort(self.hub) if port == TCP else RtuTcpPort(self.hub)
+        self.port = TcpRequests(self.hub) if port == TCP else RtuTcpRequests(self.hub)
 
     def _take(self, port: int, piece: bytes) -> None:
         if not piece:

@@ -7,7 +7,6 @@ import struct
 from typing import Any, Final
 
 import numpy as np
-
 from countis import E44, Measurement, Meter, SetSetting
 from countis.meter.memory.image import PAGE
 from countis.modbus import pdu, rtu

@@ -10,10 +10,9 @@ import copy
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
-
 from countis import Meter
 from countis.words.quantities import KINDS, PARTIALS, SCOPES, TARIFFS, counter_symbol
+from numpy.typing import NDArray
 
 _PLACE = {counter_symbol(kind, scope, tariff): (k, s, t)
           for k, kind in enumerate(KINDS) for s, scope in enumerate(SCOPES) for t, tariff in enumerate(TARIFFS)}  # fmt: skip

@@ -56,7 +56,8 @@ def table(*rows: tuple[str, ...]) -> list[str]:
 
 def document() -> str:
     """Return the whole document."""
-    lines = ["# The menus of the LCD", "", "Made by `make docs/menus.md` from `models/e43_e44_menu.py` and `meter/panel/keys.py`.", ""]
+    lines = ["# The menus of the LCD", "",
+             "Made by `make docs/menus.md` from `models/e43_e44_menu.py` and `meter/panel/keys.py`.", ""]
     lines += ["## Keys", "", f"{GESTURES[0].source}.", ""]
     held = [(keys(g.keys), f"{g.hold // SECOND} s" if g.hold else "short", ", ".join(w.value for w in g.where), g.action.value)
             for g in GESTURES]  # fmt: skip

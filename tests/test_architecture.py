@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
-
 import countis
+import pytest
 
 ROOT = Path(countis.__file__).parent
 # Room, by the beginning of its path -> rooms it may import beside itself; the longest beginning that fits is taken.
@@ -70,7 +69,8 @@ def imports(module: str) -> Iterator[str]:
 
 def ours(module: str) -> set[str]:
     """The files of ours that a file imports."""
-    names = {name.replace(".", "/").removeprefix("countis").lstrip("/") for name in imports(module) if name.split(".")[0] == "countis"}
+    ours = [name for name in imports(module) if name.split(".")[0] == "countis"]
+    names = {name.replace(".", "/").removeprefix("countis").lstrip("/") for name in ours}
     exact = {name or "__init__" for name in names if (name or "__init__") in MODULES}
     packages = {f"{name}/__init__" for name in names if f"{name}/__init__" in MODULES}
     return (exact | packages) - {module}

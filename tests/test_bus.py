@@ -7,11 +7,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from running import Running, command, start, stop
-
 from countis import Bus, Meter
 from countis.site.site_file import read_site
 from countis.words.errors import NoReply, Refused, SiteError
+
+from running import Running, command, start, stop
 
 SITE = """
 [[line]]

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import command
-
 from countis import E44, Meter, SetClock, SetSetting
 from countis.host.running.plant import local_seconds
 from countis.meter.metrology.calibration import TAPS, constants_from, filters, phasors
@@ -20,6 +18,8 @@ from countis.supply.network import at_terminals
 from countis.words.commands import Reason, SetCalibration
 from countis.words.errors import MemoryImageError, SettingError
 from countis.words.settings import CHANNELS, MOST_DELAY, Calibration
+
+from running import command
 
 GAINS, LAGS = (1.01, 0.99, 1.005, 0.993, 1.008, 0.99), (0.3, -0.2, 0.1, 1.0, -1.0, 0.5)
 PLAIN = State(Network((230.0, 228.0, 232.0)), (Load(5.0, angle=60.0),))

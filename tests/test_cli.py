@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import COMMAND, command, countis_run, start, stop
-from tables import ROWS
-
 from countis import Bus, Meter
 from countis.meter.energy.registers import Layout
 from countis.supply import three_phase
+
+from running import COMMAND, command, countis_run, start, stop
+from tables import ROWS
 
 RUN = ("run", "--serial", "none", "--tcp", "none")
 

@@ -8,15 +8,15 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-from running import command
-from tables import by_unit
-
 import countis.cli
+import pytest
 from countis.cli.main import VERBS, module_of, parse
 from countis.modbus import pdu, rtu
 from countis.modbus.said import trace
 from countis.modbus.said.frames import Direction, Form, LineFrame, Port
+
+from running import command
+from tables import by_unit
 
 NOWHERE = "tcp://127.0.0.1:1"  # where nobody listens
 COMPILER, METER = ("numba", "llvmlite"), ("countis.meter",)

@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from running import start
-
 from countis.__main__ import main
 from countis.host.running import memory_file
 from countis.host.running.memory_file import MemoryFile
@@ -26,6 +24,8 @@ from countis.host.running.runner import Runner
 from countis.meter.energy.increment import Ints
 from countis.meter.energy.registers import Layout
 from countis.meter.memory.image import PAGE, read
+
+from running import start
 
 GROWS = np.r_[Layout.counters, Layout.partials, Layout.hours, Layout.time, Layout.records]
 PATIENCE = 60.0

@@ -7,18 +7,18 @@ import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import menus_document as menus
 import pytest
-import trace_document as trace
-from drawing import arrows, drawn
-from running import command
-from tables import ROWS
-
 from countis import __version__
 from countis.host.running.firmware import RECORDED, checksums, installed
 from countis.models import Firmware
 from countis.supply.toml_file import read_supply
 from countis.words.settings import SETTINGS
+
+import menus_document as menus
+import trace_document as trace
+from drawing import arrows, drawn
+from running import command
+from tables import ROWS
 
 ROOT = Path(__file__).resolve().parents[1]
 DECISIONS = ROOT / "docs" / "decisions"

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-
 from countis import E44, Bus, Measurement, Meter, SetClock, SetSetting
 from countis.meter.metrology import kernel
 from countis.meter.metrology.measurement import Metrology, combine, measure

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trains import begins
-
 from countis import (
     E44,
     Measurement,
@@ -26,6 +24,8 @@ from countis.meter.energy.pulse import Output, Pulses
 from countis.meter.energy.registers import Layout
 from countis.words.commands import SetTariffInput
 from countis.words.quantities import PARTIALS
+
+from trains import begins
 
 WH = 1_000_000
 UNITS = 3  # µWh that three phases may hold back in their remainders

@@ -12,9 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import command, countis_run, start, stop
-from test_memory import MEMORIES
-
 from countis import E43, E44, Bus, Key, Measurement, Meter, ResetPartials, SelectTariff, SetClock, SetSetting
 from countis.host.running.console import EventPrinter
 from countis.host.running.feeder import Feeder
@@ -29,6 +26,9 @@ from countis.words.commands import Origin, SetCalibration, SetTariffInput
 from countis.words.errors import SettingError
 from countis.words.quantities import PARTIALS
 from countis.words.settings import Calibration
+
+from running import command, countis_run, start, stop
+from test_memory import MEMORIES
 
 
 def log(meter: Meter) -> list[Entry | None]:

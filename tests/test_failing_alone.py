@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from numpy.typing import NDArray
-
 from countis import E44, Meter
 from countis.host.bus import Bus
 from countis.host.page.meter_view import MeterView
@@ -30,6 +28,7 @@ from countis.modbus import pdu, rtu, tcp
 from countis.supply import Supply, three_phase
 from countis.words.commands import SetSetting
 from countis.words.errors import MemoryImageError, SupplyError
+from numpy.typing import NDArray
 
 MANY = 20
 TORN, FULL = 3, 11  # which of them loses its recording, and which its memory
@@ -138,7 +137,8 @@ class Twenty:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        scope = {"type": "http", "method": "GET", "path": "/readyz", "raw_path": b"/readyz", "query_string": b"", "scheme": "http",
+        scope = {"type": "http", "method": "GET", "path": "/readyz", "raw_path": b"/readyz", "query_string": b"",
+                 "scheme": "http",
                  "headers": [(b"host", b"localhost")], "http_version": "1.1", "root_path": "", "client": ("127.0.0.1", 1),
                  "server": ("127.0.0.1", 80), "asgi": {"version": "3.0"}}  # fmt: skip
         asyncio.run(app(scope, receive, send))
@@ -157,7 +157,8 @@ def test_of_twenty_meters_one_loses_its_recording_and_one_its_memory_and_eightee
     assert twenty.ready() == (200, "ready\n")
     twenty.tapes[TORN].torn = True
     twenty.disks[FULL].full = True
-    twenty.feeders[FULL].meter.apply([SetSetting("baud", 19200)])
+    with twenty.feeders[FULL].lock:
+        twenty.feeders[FULL].meter.apply([SetSetting("baud", 19200)])
     until(lambda: len(twenty.runner.troubles) == 2)
     before = [feeder.meter.now for feeder in twenty.feeders]
     until(lambda: sum(feeder.meter.now > at + 10**9 for feeder, at in zip(twenty.feeders, before, strict=True)) == MANY - 2)
@@ -191,7 +192,8 @@ def test_one_that_has_failed_says_nothing_on_its_line(twenty: Twenty) -> None:
 def test_seconds_and_events_come_by_name_whatever_another_subscriber_does(
     twenty: Twenty, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    twenty.feeders[7].meter.apply([SetSetting("ct_primary", 400)])
+    with twenty.feeders[7].lock:
+        twenty.feeders[7].meter.apply([SetSetting("ct_primary", 400)])
     until(lambda: ("meter 7", 0, "ct_primary") in twenty.seen.events)
     until(lambda: len(twenty.seen.seconds) == MANY and min(twenty.seen.seconds.values()) >= 2)
     assert [event for event in twenty.seen.events if event[0] == "meter 8"] == []

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trains import begins
-
 from countis import E43, E44, Bus, Measurement, Meter
 from countis.modbus import pdu
 from countis.supply import FrontEnd, Load, Network, State, Supply, Wiring, three_phase
@@ -17,6 +15,8 @@ from countis.supply.network import FULL_SCALE_I, FULL_SCALE_V
 from countis.supply.source import steady
 from countis.supply.toml_file import read_supply
 from countis.words.errors import NoReply
+
+from trains import begins
 
 LOADS = (Load(1.0, (0,)), Load(2.0, (1,)), Load(3.0, (2,)))  # 230, 460 and 690 W at 230 V
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from countis.modbus import rtu
 from countis.modbus.line.answer import Answer
 from countis.modbus.line.faults import FOREVER, Fault, FaultKind, Faults, fault_row, read_fault

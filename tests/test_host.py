@@ -18,8 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-
 from countis import E43, E44, Meter, SetClock, SetSetting
 from countis.host.running import feeder as feeder_module
 from countis.host.running.console import greeting, show, status
@@ -31,11 +29,12 @@ from countis.host.running.sources import Source
 from countis.meter.state import snapshot
 from countis.modbus import rtu
 from countis.modbus.tcp import Envelope
-from countis.serve.tcp_port import RtuTcpPort, TcpPort, TcpServer
+from countis.serve.tcp_port import RtuTcpRequests, TcpRequests, TcpServer
 from countis.supply import three_phase
 from countis.words.commands import SetTariffInput
 from countis.words.errors import MemoryImageError, SupplyError
 from countis.words.quantities import COUNTED
+from numpy.typing import NDArray
 
 LONG = 10.0  # s in which nothing that works takes its time
 Client = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -421,7 +420,7 @@ def test_a_meter_without_power_answers_as_a_gateway_would() -> None:
     assert at.rtu(rtu.frame(5, READ_V1)).data == b""
 
 
-def on_port(kind: type[TcpPort | RtuTcpPort], client: Client, clients: int = 1, **limits: float) -> At:
+def on_port(kind: type[TcpRequests | RtuTcpRequests], client: Client, clients: int = 1, **limits: float) -> At:
     """Let clients talk to a port of this process, all at once."""
     at = desk()
 
@@ -445,8 +444,8 @@ def on_port(kind: type[TcpPort | RtuTcpPort], client: Client, clients: int = 1, 
 
 
 TALKS = {
-    TcpPort: (b"".join(request(n) for n in range(3)), b"".join(request(n, V1) for n in range(3))),
-    RtuTcpPort: (3 * rtu.frame(5, READ_V1), 3 * rtu.frame(5, V1)),
+    TcpRequests: (b"".join(request(n) for n in range(3)), b"".join(request(n, V1) for n in range(3))),
+    RtuTcpRequests: (3 * rtu.frame(5, READ_V1), 3 * rtu.frame(5, V1)),
 }
 (SENT, ANSWERED), (FRAMES, FRAMES_ANSWERED) = TALKS.values()
 each_kind = pytest.mark.parametrize("kind", TALKS)
@@ -467,26 +466,26 @@ def says(sent: bytes, answered: bytes, size: int = 1 << 20, times: int = 1, clos
 
 @pytest.mark.parametrize("size", [1, 5, 13, 1000])
 @each_kind
-def test_requests_may_come_split_and_merged(kind: type[TcpPort | RtuTcpPort], size: int) -> None:
+def test_requests_may_come_split_and_merged(kind: type[TcpRequests | RtuTcpRequests], size: int) -> None:
     assert on_port(kind, says(*TALKS[kind], size)).requests == 3
 
 
 @each_kind
-def test_fifty_masters_at_once(kind: type[TcpPort | RtuTcpPort]) -> None:
+def test_fifty_masters_at_once(kind: type[TcpRequests | RtuTcpRequests]) -> None:
     assert on_port(kind, says(*TALKS[kind], times=4), 50).requests == 600
 
 
 def test_another_protocol_is_dropped() -> None:
-    assert on_port(TcpPort, says(request(1, protocol=1) + request(2), request(2, V1))).requests == 1
+    assert on_port(TcpRequests, says(request(1, protocol=1) + request(2), request(2, V1))).requests == 1
 
 
-ENDS: dict[str, tuple[type[TcpPort | RtuTcpPort], bytes, bytes]] = {
-    "length 0": (TcpPort, SENT + struct.pack(">HHHB", 9, 0, 0, 5), ANSWERED),
-    "length 1": (TcpPort, SENT + struct.pack(">HHHB", 9, 0, 1, 5), ANSWERED),
-    "length 255": (TcpPort, SENT + struct.pack(">HHHB", 9, 0, 255, 5), ANSWERED),
-    "text": (TcpPort, b"GET / HTTP/1.1\r\n\r\n", b""),
-    "noise in RTU": (RtuTcpPort, FRAMES + b"\x05\x99\x00\x00" + FRAMES, FRAMES_ANSWERED),
-    "wrong CRC": (RtuTcpPort, FRAMES + rtu.frame(5, READ_V1)[:-1] + b"\x00" + FRAMES, FRAMES_ANSWERED),
+ENDS: dict[str, tuple[type[TcpRequests | RtuTcpRequests], bytes, bytes]] = {
+    "length 0": (TcpRequests, SENT + struct.pack(">HHHB", 9, 0, 0, 5), ANSWERED),
+    "length 1": (TcpRequests, SENT + struct.pack(">HHHB", 9, 0, 1, 5), ANSWERED),
+    "length 255": (TcpRequests, SENT + struct.pack(">HHHB", 9, 0, 255, 5), ANSWERED),
+    "text": (TcpRequests, b"GET / HTTP/1.1\r\n\r\n", b""),
+    "noise in RTU": (RtuTcpRequests, FRAMES + b"\x05\x99\x00\x00" + FRAMES, FRAMES_ANSWERED),
+    "wrong CRC": (RtuTcpRequests, FRAMES + rtu.frame(5, READ_V1)[:-1] + b"\x00" + FRAMES, FRAMES_ANSWERED),
 }
 
 
@@ -499,4 +498,4 @@ def test_what_cannot_be_framed_closes_after_the_answers_before_it(what: str) -> 
 def test_a_client_that_reads_late_loses_no_reply() -> None:
     wide = struct.pack(">BHH", 3, 50512, 62)
     sent, answered = (b"".join(request(n, pdu) for n in range(20_000)) for pdu in (wide, fed(230, 1.0).pdu(wide)))
-    assert on_port(TcpPort, says(sent, answered)).requests == 20_000
+    assert on_port(TcpRequests, says(sent, answered)).requests == 20_000

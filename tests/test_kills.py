@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nursery import Nursery
-from running import Running, start
-
 from countis import E44, Bus, Meter
 from countis.meter.energy.increment import Ints
 from countis.meter.energy.registers import Layout
 from countis.meter.memory.image import Contents, read
 from countis.site.plan import plan_of
 from countis.words.quantities import COUNTED, PARTIALS
+
+from nursery import Nursery
+from running import Running, start
 
 pytestmark = pytest.mark.slow
 KILLS, BIRTHS, COMMANDS, RESTARTS = 200, 40, 5, 25

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from countis import E44, Meter
 from countis.host.running.feeder import Feeder
 from countis.host.running.hub import LineHub, MeterPort
@@ -19,7 +18,7 @@ from countis.modbus import pdu, rtu, tcp
 from countis.modbus.line.faults import Faults, read_fault
 from countis.modbus.tcp import Envelope
 from countis.serve import tcp_port as ports
-from countis.serve.tcp_port import RtuTcpPort, TcpPort, TcpServer
+from countis.serve.tcp_port import RtuTcpRequests, TcpRequests, TcpServer
 from countis.supply import three_phase
 from countis.words.errors import SupplyError
 
@@ -127,9 +126,9 @@ def talk(line: socket.socket, request: bytes = FRAME) -> bytes:
     return line.recv(512)
 
 
-@pytest.mark.parametrize("kind", [TcpPort, RtuTcpPort])
+@pytest.mark.parametrize("kind", [TcpRequests, RtuTcpRequests])
 def test_one_connection_too_many_is_closed_and_the_others_go_on(kind: Any) -> None:
-    request = FRAME if kind is TcpPort else rtu.frame(5, READ)
+    request = FRAME if kind is TcpRequests else rtu.frame(5, READ)
 
     def work(host: str, port: int) -> None:
         lines = [socket.create_connection((host, port)) for _ in range(3)]
@@ -159,7 +158,7 @@ def test_a_connection_that_says_nothing_is_closed_and_one_that_speaks_is_not(mon
             assert idle.recv(1) == b""
             assert talk(busy)
 
-    served(TcpPort, work, idle_s=0.3)
+    served(TcpRequests, work, idle_s=0.3)
 
 
 def test_a_client_that_leaves_its_replies_unread_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +172,7 @@ def test_a_client_that_leaves_its_replies_unread_is_cut_off(monkeypatch: pytest.
                 deaf.sendall(FRAME * 4_000_000)
             time.sleep(0.3)
 
-    assert served(TcpPort, work).connections == {}
+    assert served(TcpRequests, work).connections == {}
 
 
 def test_without_files_to_open_those_who_wait_are_taken_later(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +190,7 @@ def test_without_files_to_open_those_who_wait_are_taken_later(monkeypatch: pytes
         with socket.create_connection((host, port)) as line:
             assert talk(line)
 
-    served(TcpPort, work)
+    served(TcpRequests, work)
     assert refusals == []
 
 
@@ -199,7 +198,7 @@ def test_late_replies_are_few_and_hold_up_nobody() -> None:
     """A client that floods a meter whose replies are late gets as far as its share, and no other waits for it."""
     one = feeder({"kind": "late", "ms": 300})
     one.head_start(NEVER)
-    server = TcpServer(LineHub([MeterPort(one)]), TcpPort, ("127.0.0.1", 0), "--tcp")
+    server = TcpServer(LineHub([MeterPort(one)]), TcpRequests, ("127.0.0.1", 0), "--tcp")
     server.start()
     host, port = server.name.split(":")
     try:
@@ -233,14 +232,14 @@ def test_a_fault_of_ours_costs_its_connection_and_is_told(
             assert talk(first) == b""
             assert talk(second)
 
-    served(TcpPort, work)
+    served(TcpRequests, work)
     assert "ZeroDivisionError: ours" in capsys.readouterr().err
 
 
 def test_the_end_sends_what_was_answered() -> None:
     one = feeder()
     one.head_start(NEVER)
-    server = TcpServer(LineHub([MeterPort(one)]), TcpPort, ("127.0.0.1", 0), "--tcp")
+    server = TcpServer(LineHub([MeterPort(one)]), TcpRequests, ("127.0.0.1", 0), "--tcp")
     server.start()
     host, port = server.name.split(":")
     with socket.create_connection((host, int(port)), timeout=5) as line:

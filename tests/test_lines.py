@@ -14,10 +14,6 @@ import tty
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tables import BLOCKS, TABLE
-
 from countis import E43, E44, Bus, Meter, SelectTariff, SetClock
 from countis.meter.slave import identity
 from countis.modbus import rtu
@@ -28,6 +24,10 @@ from countis.supply import three_phase
 from countis.words.errors import BadReply, BusError, NoReply, Refused
 from countis.words.quantities import COUNTED, COUNTED_COLUMN, QUANTITIES, QuantityKind
 from countis.words.settings import SETTINGS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tables import BLOCKS, TABLE
 
 PLAN = plan_of(TABLE)
 

@@ -16,9 +16,9 @@ import tty
 from collections.abc import Iterator
 
 import pytest
-from running import Running, countis_run
-
 from countis.modbus import rtu
+
+from running import Running, countis_run
 
 UNIT, ABSENT = 5, (1, 2, 3, 4)
 LONG = 10.0  # s in which nothing that works takes its time

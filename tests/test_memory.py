@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tables import ROWS
-
 from countis import (
     E43,
     E44,
@@ -44,6 +42,8 @@ from countis.supply import three_phase
 from countis.words.commands import EventKind, Origin
 from countis.words.errors import MemoryImageError
 from countis.words.quantities import COUNTED, COUNTED_COLUMN
+
+from tables import ROWS
 
 
 def lived() -> Meter:

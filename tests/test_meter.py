@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trains import begins
-
 from countis import (
     E43,
     E44,
@@ -29,6 +27,8 @@ from countis.words.commands import Command, Reason, SetCalibration
 from countis.words.errors import BadReply, NoReply, Refused, SettingError, SupplyError, UnknownSymbol
 from countis.words.quantities import COUNTED, LIVE, QUANTITIES, ROLLS
 from countis.words.settings import SETTINGS, Calibration
+
+from trains import begins
 
 
 def test_the_example_of_the_readme() -> None:

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-
 from countis import E43, E44, Meter
 from countis.meter.metrology.measurement import F, Measurement, Metrology, V
 from countis.supply import Load, Network, Supply, steady, three_phase
 from countis.words.quantities import LIVE_COLUMN
+from numpy.typing import NDArray
 
 RATE = 8000
 

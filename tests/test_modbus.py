@@ -5,14 +5,14 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from tables import BLOCKS, ROWS, TABLE
-
 from countis import E44, Meter
 from countis.modbus import pdu, rtu, tcp, words
 from countis.modbus.table import Functions, Row
 from countis.site.plan import plan_of
 from countis.words.errors import SettingError, UnknownSymbol
 from countis.words.notation import comset, endpoint
+
+from tables import BLOCKS, ROWS, TABLE
 
 PLAN = plan_of(TABLE)
 

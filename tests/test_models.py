@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-
 from countis import E44, Bus, Key, Meter
 from countis.host.running.feeder import Feeder
 from countis.host.running.hub import LineHub, MeterPort
 from countis.modbus.table import Table
 from countis.models import E43_E44, MODELS, Family, Model
-from countis.serve.tcp_port import TcpPort, TcpServer
+from countis.serve.tcp_port import TcpRequests, TcpServer
 from countis.site.plan import plan_of
 from countis.supply import three_phase
 from countis.words.commands import EventKind
@@ -45,7 +44,7 @@ def _is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 def served(meter: Meter) -> Iterator[str]:
     """A meter behind a TCP port, fed by nobody."""
     hub = LineHub([MeterPort(Feeder(meter, three_phase(), 1.0, name="small"))])
-    server = TcpServer(hub, TcpPort, ("127.0.0.1", 0), "--tcp")
+    server = TcpServer(hub, TcpRequests, ("127.0.0.1", 0), "--tcp")
     server.start()
     try:
         yield f"tcp://{server.name}"

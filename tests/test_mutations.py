@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import mutate
 import pytest
+
+import mutate
 from mutate import GREEN, ROOT, Mutation
 
 MUTATIONS = mutate.read()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from countis import E43, E44, Key, Meter, SetSetting
 from countis.meter.panel import digits, texts
 from countis.meter.panel.frame import DISPLAY_TEST, FULL, GLYPHS, ZONES, LcdFrame, places

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import Running, command, countis_run, start, stop
-
 from countis import E44, Bus, Meter
 from countis.host.running.feeder import Feeder
 from countis.host.running.hub import LineHub, MeterPort
@@ -20,6 +18,8 @@ from countis.serve import tcp_port as ports
 from countis.serve.access import Policy, read_networks, tls_context
 from countis.supply import three_phase
 from countis.words.errors import Refused, SettingError
+
+from running import Running, command, countis_run, start, stop
 
 TARIFF = bytes.fromhex("06 9E21 0002")
 READ = pdu.read_request(50000, 4)
@@ -203,7 +203,7 @@ def test_a_handshake_that_never_ends_is_closed(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(ports, "_SLOW_S", 0.05)
     folder = secured[1]
     tls = tls_context(folder / "server.pem", folder / "server.key", folder / "ours.pem")
-    server = ports.TcpServer(hub(Policy()), ports.TcpPort, ("127.0.0.1", 0), "--tls", tls=tls)
+    server = ports.TcpServer(hub(Policy()), ports.TcpRequests, ("127.0.0.1", 0), "--tls", tls=tls)
     server.start()
     host, port = server.name.split(":")
     try:

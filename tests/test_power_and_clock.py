@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from trains import begins
-
 from countis import E44, Measurement, Meter, SetClock
 from countis.meter.energy.load_curve import Record, RecordWritten
 from countis.meter.energy.registers import Layout
 from countis.supply.network import Load, Network, State
 from countis.supply.source import Supply
 from countis.words.commands import EventKind as Kind
+
+from trains import begins
 
 SECOND = 1_000_000_000
 NOON = 836_049_600  # 2026-06-29 12:00, a Monday: an hour, a day or a year away every period is another one

@@ -11,10 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from comtrade import Comtrade
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
-
 from countis import E44, Bus, Meter
 from countis.host.lab.record import probe, record
 from countis.host.running.sources import Raw, open_source, recording
@@ -25,6 +21,9 @@ from countis.supply.recorded.formats import Recorded, read_csv, read_wav, write_
 from countis.supply.recorded.recordings import RawStream, Recording, choose, play, propose, resample
 from countis.supply.toml_file import AtEnd, RecordingPlan, read_supply
 from countis.words.errors import SupplyError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 RELAY = Path(__file__).resolve().parents[2] / "shared" / "data" / "comtrade" / "feeder-fault.cfg"
 

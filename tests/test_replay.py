@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import Running, command, countis_run
-from tables import by_unit
-
 from countis.modbus import pdu, rtu
 from countis.modbus.said import trace
 from countis.modbus.said.frames import Direction, Form, LineFrame, Port
 from countis.site.replay import Difference, Verdict, exchanges, lines, replay
 from countis.words.errors import BadReply, NoReply, TraceError
+
+from running import Running, command, countis_run
+from tables import by_unit
 
 V1 = pdu.read_request(50520, 2)
 CT = pdu.read_request(57345, 2)  # ct_secondary, ct_primary

@@ -11,7 +11,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
 from countis import E44, Key, Measurement, Meter, SelectTariff
 from countis.meter.energy.registers import Layout
 from countis.supply import three_phase

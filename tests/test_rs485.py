@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from countis.modbus import pdu, rtu
 from countis.modbus.line.cable import UNIT_LOAD, Cable, Disturbance, LineModel
 from countis.modbus.line.chance import chance
@@ -58,7 +57,8 @@ def test_chunks_of_time_do_not_matter() -> None:
     line = LineModel(9600, troubles=(Disturbance(noise=0.1, lost=0.1, doubled=0.1),), parity=True)
     over = line.send(0, TEXT, 0)
     whole = line.received(1, -1, over)
-    pieces = [byte for start in range(-1, over, 7 * MS + 13) for byte in line.received(1, start, min(over, start + 7 * MS + 13))]
+    step = 7 * MS + 13
+    pieces = [byte for start in range(-1, over, step) for byte in line.received(1, start, min(over, start + step))]
     assert pieces == whole
     assert len(whole) not in (0, 256)
 

@@ -11,9 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import countis_run
-from tables import ROWS
-
 from countis import E43, E44, Measurement, Meter, ResetPartials, StopPartial
 from countis.cli.main import parse
 from countis.host.running.memory_file import MemoryFile
@@ -24,6 +21,9 @@ from countis.serve.web import guard
 from countis.words.commands import Command
 from countis.words.errors import UnknownSymbol
 from countis.words.quantities import COUNTED_COLUMN, PARTIALS
+
+from running import countis_run
+from tables import ROWS
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from countis import E44, Meter, SetSetting
 from countis.host.running.feeder import Feeder
 from countis.host.running.hub import LineHub, MeterPort

@@ -9,10 +9,10 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from running import start, stop
-
 from countis import Bus
 from countis.words.errors import BusError
+
+from running import start, stop
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,15 +15,15 @@ from statistics import median
 
 import numpy as np
 import pytest
-from ledger import WATT, Ints, Ledger
-from numpy.typing import NDArray
-
 from countis import E43, E44, Bus, Measurement, Meter, ResetPartials, SetClock, StartPartial, StopPartial
 from countis.meter.energy.load_curve import CAPACITY
 from countis.meter.energy.registers import Layout
 from countis.supply.network import Load, Network
 from countis.supply.source import steady
 from countis.words.quantities import KINDS, PARTIALS, SCOPES, counter_symbol
+from numpy.typing import NDArray
+
+from ledger import WATT, Ints, Ledger
 
 pytestmark = pytest.mark.slow
 METERS, DAYS, WARM_DAYS = 32, 30, 6

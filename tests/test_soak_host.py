@@ -20,11 +20,10 @@ from typing import Any
 
 import pytest
 import uvloop
-from websockets.sync.client import connect
-
 from countis import Bus
 from countis.__main__ import main
 from countis.modbus import pdu, tcp
+from websockets.sync.client import connect
 
 pytestmark = pytest.mark.slow
 WARM, LENGTH = 1.0, 20.0  # s that the host runs

@@ -6,7 +6,6 @@ import json
 from importlib import resources
 
 import pytest
-
 from countis.host.page.vocabulary import vocabulary
 from countis.models import MODELS
 

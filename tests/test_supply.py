@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-
 from countis import E44, Meter
 from countis.host.running.sources import supply_plan
 from countis.supply import Load, Network, steady, three_phase

@@ -20,13 +20,6 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from rich.style import Style
-from running import COMMAND, Running, command, countis_run, start, stop
-from textual import events
-from textual.pilot import Pilot
-from textual.strip import Strip
-from textual.widgets import Static
-
 from countis.host.page.meter_view import lcd as said
 from countis.host.terminal import values as bench
 from countis.host.terminal.app import Terminal, run
@@ -34,6 +27,13 @@ from countis.host.terminal.client import Server
 from countis.host.terminal.lcd import _COLOURS, LARGE, SMALL, Glass, character, lit
 from countis.meter.panel.frame import DISPLAY_TEST, GLYPHS, MINUS, OWN, SIGNS, UNITS, ZONES, LcdFrame
 from countis.words.errors import BusError
+from rich.style import Style
+from textual import events
+from textual.pilot import Pilot
+from textual.strip import Strip
+from textual.widgets import Static
+
+from running import COMMAND, Running, command, countis_run, start, stop
 
 Cells = list[list[tuple[str, Style]]]
 Scenario = Callable[[Pilot[None]], Awaitable[None]]

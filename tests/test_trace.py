@@ -13,11 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from running import command, start
-from tables import by_unit
-
 from countis import E44, Meter
 from countis.host.running.feeder import Feeder
 from countis.host.running.hub import LineHub, MeterPort
@@ -27,6 +22,11 @@ from countis.modbus.said.frames import LAST_US, Direction, Form, LineFrame, Port
 from countis.serve.trace_file import Traced, TraceFile
 from countis.supply import three_phase
 from countis.words.errors import SettingError, TraceError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from running import command, start
+from tables import by_unit
 
 READ = pdu.read_request(50520, 2)
 ANY = st.lists(st.builds(LineFrame, st.integers(0, LAST_US - 1), st.sampled_from(Port), st.sampled_from(Direction),

@@ -23,7 +23,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from countis import E44, Key, Meter
 from countis.models import MODELS
 from countis.supply import Supply, three_phase

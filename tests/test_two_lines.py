@@ -1,4 +1,4 @@
-"""Two lines with a meter 5 each: whoever asks by name reaches the one that is meant; an address is an alias where it is unique."""
+"""Two lines with a meter 5 each: a name reaches the one that is meant, an address where it is unique."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Running, command, start, stop
-from websockets.sync.client import connect
-
 from countis import Bus
 from countis.host.terminal.client import Server, chosen
 from countis.words.errors import BusError
+from websockets.sync.client import connect
+
+from running import Running, command, start, stop
 
 SITE = """
 [[line]]

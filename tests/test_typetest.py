@@ -12,9 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from running import command
-
 from countis import E43, E44, Meter
 from countis.host.lab.typetest.accuracy import accuracy_drives
 from countis.host.lab.typetest.checks import Context, disturbed
@@ -30,6 +27,9 @@ from countis.models import Model
 from countis.supply import Load, Network, State, Supply
 from countis.words.commands import SetCalibration
 from countis.words.settings import Calibration
+from numpy.typing import NDArray
+
+from running import command
 
 CONFORMANCE = Path(__file__).parent / "conformance"
 

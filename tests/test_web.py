@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import command, countis_run, start, stop
-from visitors import AT, UPGRADE, Site, closed, key, masked, next_of
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-
 from countis.host.page.routes import MOST_VIEWERS
 from countis.modbus import pdu, tcp
 from countis.serve.web.guard import COOKIE, MAX_BODY
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from running import command, countis_run, start, stop
+from visitors import AT, UPGRADE, Site, closed, key, masked, next_of
 
 TOKEN = "open sesame"
 JSON, TEXT = {"content-type": "application/json"}, {"content-type": "application/toml"}

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from running import Running
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+
+from running import Running
 
 AT = "/api/meters/5"
 _KEY = "Sec-WebSocket-Key: " + "A" * 22 + "=="

@@ -35,7 +35,8 @@ _HOMES = {
     "Measurement": "countis.meter.metrology.measurement",
     "Meter": "countis.meter.meter",
     **dict.fromkeys(
-        ("ResetPartials", "SelectTariff", "SetClock", "SetSetting", "StartPartial", "StopPartial"), "countis.words.commands"
+        ("ResetPartials", "SelectTariff", "SetClock", "SetSetting", "StartPartial", "StopPartial"),
+        "countis.words.commands",
     ),
 }
 __all__ = [

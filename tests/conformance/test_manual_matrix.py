@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-
 from countis import E44, Measurement, Meter, ResetPartials, SelectTariff
 from countis.supply import three_phase
 

@@ -14,10 +14,10 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pytest
-from conformance.test_manual_matrix import MATRIX
-
 from countis import E43, E44, Key, Measurement, Meter
 from countis.supply import Supply, three_phase
+
+from conformance.test_manual_matrix import MATRIX
 
 
 class Page(NamedTuple):

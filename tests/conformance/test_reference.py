@@ -11,9 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-
 from countis.meter.metrology import kernel
+from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Longs = NDArray[np.longdouble]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from tables import BLOCKS, ROWS
-
 from countis.modbus.table import Functions, Type
+
+from tables import BLOCKS, ROWS
 
 HERE = Path(__file__).parent
 

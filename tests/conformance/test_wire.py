@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-
 from countis import E43, E44, Measurement, Meter, SetClock, SetSetting
 from countis.supply import three_phase
 from countis.words.quantities import COUNTED_COLUMN, LIVE_COLUMN

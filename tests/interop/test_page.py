@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
+
 from running import Running, command, countis_run, start, stop
 
 from .browser import CHROMIUM, chromium, hold, lcd, press, read_back, until

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from running import command, start, stop
 
 from .browser import CHROMIUM, chromium, lcd, press, until

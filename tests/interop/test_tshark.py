@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from countis.modbus.said import trace
 from pymodbus.client import ModbusTcpClient
 from pymodbus.framer import FramerType
 
-from countis.modbus.said import trace
 from interop.conftest import RunMeter
 
 TSHARK: Final = shutil.which("tshark")

@@ -162,7 +162,9 @@ class NaiveMeter:
         commands = list(commands)
         reasons = [reason for command in commands if (reason := self.refusal(command))]
         reasons.sort(key=lambda reason: reason == "value")
-        if not reasons and any(name == "set" and what in RATING and self.settings[what] != value for name, what, value in commands):
+        if not reasons and any(
+            name == "set" and what in RATING and self.settings[what] != value for name, what, value in commands
+        ):
             self.before_rating()
         for command in () if reasons else commands:
             self.do(*command)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
-from trains import begins
-
 from countis import E44, Measurement, Meter, SetClock
 from countis.meter.energy.load_curve import RecordWritten
 from countis.meter.meter import Event
 from countis.meter.metrology.measurement import Metrology
 from countis.modbus import pdu, rtu, tcp
 from countis.supply import Load, Network, Supply, steady
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from trains import begins
 
 RATE = 3200
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from trains import begins
-
 from countis import E43, E44, Measurement, Meter, SelectTariff, SetSetting, StopPartial
 from countis.meter.energy.increment import whole_units
 from countis.meter.energy.registers import Layout, counters
 from countis.words.quantities import KINDS, MICRO, SUM
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trains import begins
 
 POWER = st.floats(-1500.0, 1500.0, allow_nan=False)
 WINDOW = st.tuples(

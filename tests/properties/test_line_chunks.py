@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import assume, event, given, settings
-from hypothesis import strategies as st
-
 from countis import E44, Meter
 from countis.modbus import pdu, rtu, tcp
 from countis.supply import three_phase
+from hypothesis import assume, event, given, settings
+from hypothesis import strategies as st
 
 METER = Meter(E44, ct_primary=200, tariff_control="com")
 METER.feed(three_phase(230, 2.5, 0.9), seconds=3)

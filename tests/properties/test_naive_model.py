@@ -9,11 +9,6 @@ from collections import Counter, defaultdict
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from trains import begins
-
 from countis import (
     E43,
     Measurement,
@@ -28,6 +23,11 @@ from countis import (
 from countis.meter.energy.load_curve import RecordWritten
 from countis.meter.meter import Event
 from countis.words.commands import Reason, SetTariffInput
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from trains import begins
 
 SECOND = 10**9
 DAY = 86400 * SECOND

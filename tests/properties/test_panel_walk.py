@@ -9,9 +9,6 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from countis import E43, E44, Key, Meter, SetSetting
 from countis.meter.energy.registers import Layout
 from countis.meter.panel.draw import draw
@@ -20,6 +17,8 @@ from countis.meter.panel.machine import Press, Release
 from countis.models import Model
 from countis.supply import Supply, three_phase
 from countis.words.quantities import COUNTED_COLUMN, PARTIALS
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 SECOND = 1_000_000_000
 RATE = 800  # the least that a meter takes

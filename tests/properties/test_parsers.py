@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-
 from fuzz.page import Refused
 from fuzz.parsers import PARSERS, Parser, play_cases, spoilt
 

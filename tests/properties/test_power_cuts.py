@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-
 from countis import (
     E43,
     E44,
@@ -131,7 +130,8 @@ def check_whole(made: Round) -> None:
     assert np.array_equal(State.of(meter).row, made.new.row), f"{made.name}: the new row is not there"
     assert State.of(meter).settings == made.new.settings, f"{made.name}: the new settings are not there"
     for number in range(max(0, int(meter.state.row[Layout.records]) - CAPACITY), int(meter.state.row[Layout.records])):
-        assert tuple(meter.state.curve.ring[number % CAPACITY].tolist()) == made.records[number], f"{made.name}: record {number}"
+        record = tuple(meter.state.curve.ring[number % CAPACITY].tolist())
+        assert record == made.records[number], f"{made.name}: record {number}"
 
 
 class History:

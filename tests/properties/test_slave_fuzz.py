@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tables import ROWS
-
 from countis import E44, Meter
 from countis.modbus import pdu, rtu, tcp
 from countis.supply import three_phase
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tables import ROWS
 
 METER = Meter(E44, ct_primary=200, tariff_control="com")
 METER.feed(three_phase(230, 2.5, 0.9), seconds=3)

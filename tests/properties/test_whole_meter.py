@@ -13,11 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
-from properties.naive_meter import COUNTERS, HOURS, KINDS, PARTIALS, SECOND, TARIFFS, Command, NaiveMeter
-
 from countis import Key, Measurement, Meter, SetClock, SetSetting, StartPartial, StopPartial
 from countis.meter.metrology.measurement import Metrology
 from countis.modbus import rtu
@@ -27,6 +22,11 @@ from countis.words import commands as of_the_meter
 from countis.words.commands import Reason, ResetPartials, SelectTariff, SetCalibration, SetTariffInput
 from countis.words.quantities import COUNTED_COLUMN, LIVE_COLUMN
 from countis.words.settings import Calibration
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from properties.naive_meter import COUNTERS, HOURS, KINDS, PARTIALS, SECOND, TARIFFS, Command, NaiveMeter
 
 PERIODS = tuple(f"{p}{ago}.{k}" for p in ("day", "week", "month") for ago in ("", "-1") for k in ("Ea+", "Ea-"))
 ROLLS = (*KINDS[:5], *(f"Ea+.T{t}" for t in TARIFFS))

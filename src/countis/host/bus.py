@@ -11,7 +11,7 @@ from typing import Final
 from countis.host.page.routes import page_server
 from countis.host.running.console import bus_greeting
 from countis.host.running.plan import Door, DoorKind, Endpoint, LinePlan, MeterPlan, Plan
-from countis.host.running.plant import Plant, run_plan
+from countis.host.running.plant import OpenLine, Plant, run_plan
 from countis.host.running.sources import read_text
 from countis.modbus.line.cable import UNIT_LOAD, Cable, Disturbance, LineModel
 from countis.serve.access import Access
@@ -50,11 +50,11 @@ def plan_of(options: Options) -> Plan:
         lines=tuple(_line(options, line, seeds) for line in lines), data=options.data, web=options.web,
         token=options.token, speed=options.speed, ready_file=options.ready_file, most=options.most,
         access=options.access, trace=options.trace, diagnostics=options.diagnostics, log=options.log,
-    )  # fmt: skip
+    )
 
 
 def _seeds(lines: tuple[SiteLine, ...]) -> dict[str, int]:
-    """Return a seed for each meter by name: what the file gives, else its address, raised where another has that already."""
+    """Return a seed for each meter by name: the file's, else its address, raised where another has that."""
     meters = [meter for line in lines for meter in line.meters]
     seeds = {meter.name: meter.seed for meter in meters if meter.seed is not None}
     for meter in meters:
@@ -70,16 +70,11 @@ def _line(options: Options, line: SiteLine, seeds: Mapping[str, int]) -> LinePla
     common: dict[str, Value] = {"baud": line.baud, "parity": line.parity, "stop_bits": line.stop_bits}
     meters = tuple(
         MeterPlan(
-            name=meter.name,
-            folder=options.data / meter.name,
-            default=meter.model,
-            model=meter.model,
-            settings={**common, **meter.settings},
+            name=meter.name, folder=options.data / meter.name, default=meter.model, model=meter.model,
+            settings={**common, **meter.settings}, seed=seeds[meter.name],
             supply=options.site.parent / meter.supply if meter.supply is not None else None,
-            seed=seeds[meter.name],
-            faults=meter.faults,
             stale_after=meter.stale_after if meter.stale_after is not None else math.inf,
-            swapped=meter.swapped,
+            faults=meter.faults, swapped=meter.swapped,
         )
         for meter in line.meters
     )
@@ -88,7 +83,7 @@ def _line(options: Options, line: SiteLine, seeds: Mapping[str, int]) -> LinePla
 
 
 def _doors(options: Options, line: SiteLine) -> Iterator[Door]:
-    """Yield where a line is reached: at its target, and where that is TCP also behind TLS, if it is wanted."""
+    """Yield where a line is reached: at its target, and with --tls a Modbus TCP line also behind TLS."""
     scheme = next((scheme for scheme in _SCHEMES if line.target.startswith(scheme)), None)
     if scheme is None:
         yield Door(DoorKind.SERIAL, line.target, "line.target")
@@ -107,25 +102,30 @@ def _modelled(line: SiteLine, speed: Speed) -> LineModel:
 
 
 class Bus:
-    """Many meters: how many there are and what is wrong as the status, lines and their speeds as the greeting."""
+    """Many meters: their number and what is wrong as the status, lines and their speeds as the greeting."""
 
     def greeting(self, plant: Plant) -> str:
         """Return where the lines are."""
-        lines = [(self._target(plant, k), _speed_text(line.plan), len(line.plan.meters)) for k, line in enumerate(plant.lines)]
+        lines = [(_target(line), _speed_text(line.plan), len(line.plan.meters)) for line in plant.lines]
         changed = [f"{meter.feeder.name}: {text}" for meter in plant.meters for text in meter.changed]
         damaged = [f"{m.feeder.name}: nothing, {note}" for m in plant.meters for note in m.feeder.damage]
         return bus_greeting(lines, plant.web, plant.plan.data, [*changed, *damaged])
 
     def ready(self, plant: Plant) -> Mapping[str, object]:
         """Return the first door of each kind, and all lines with their addresses."""
-        first = {kind: next((line.ports[kind].name for line in plant.lines if kind in line.ports), None) for kind in DoorKind}
+        first: dict[str, object] = {
+            kind.value: next((line.doors[kind].name for line in plant.lines if kind in line.doors), None)
+            for kind in (DoorKind.SERIAL, DoorKind.TCP, DoorKind.RTU_TCP)
+        }
         lines = [
-            {"target": self._target(plant, k), "baud": line.plan.speed.baud if line.plan.speed is not None else None,
-             "addresses": [meter.settings["address"] for meter in line.plan.meters]}
-            for k, line in enumerate(plant.lines)
-        ]  # fmt: skip
-        names = {kind.value: first[kind] for kind in (DoorKind.SERIAL, DoorKind.TCP, DoorKind.RTU_TCP)}
-        return {**names, "web": plant.web, "lines": lines}
+            {
+                "target": _target(line),
+                "baud": line.plan.speed.baud if line.plan.speed is not None else None,
+                "addresses": [meter.settings["address"] for meter in line.plan.meters],
+            }
+            for line in plant.lines
+        ]
+        return {**first, "web": plant.web, "lines": lines}
 
     def status(self, plant: Plant) -> str:
         """Return counts, and what is wrong."""
@@ -133,20 +133,21 @@ class Bus:
         damaged = [f"{feeder.name}: {note}" for feeder in feeders for note in feeder.damage]
         late = sum(feeder.late and not feeder.idle for feeder in feeders)
         ended = [f"{feeder.name}: its recording has ended" for feeder in feeders if feeder.ended]
-        troubles = [*plant.troubles, *plant.runner.troubles, *ended, *damaged, *([f"{late} meters are late"] if late else [])]
-        return "  ".join([f"{len(feeders)} meters", f"{plant.requests} requests", *troubles])
+        counts = [f"{len(feeders)} meters", f"{plant.requests} requests"]
+        troubles = [*plant.troubles, *plant.runner.troubles, *ended, *damaged]
+        return "  ".join([*counts, *troubles, *([f"{late} meters are late"] if late else [])])
 
     def farewell(self, plant: Plant) -> str:
         """Return why nothing runs any more."""
         return "every source has ended"
 
-    def _target(self, plant: Plant, number: int) -> str:
-        """Return where a line is, as a target that a master can be given."""
-        ports = plant.lines[number].ports
-        for scheme, kind in _SCHEMES.items():
-            if kind in ports:
-                return f"{scheme}{ports[kind].name}"
-        return ports[DoorKind.SERIAL].name
+
+def _target(line: OpenLine) -> str:
+    """Return where a line is, as a target that a master can be given."""
+    for scheme, kind in _SCHEMES.items():
+        if kind in line.doors:
+            return f"{scheme}{line.doors[kind].name}"
+    return line.doors[DoorKind.SERIAL].name
 
 
 def _speed_text(line: LinePlan) -> str:

@@ -58,17 +58,15 @@ def plan_of(options: Options, default: Model) -> Plan:
     meter = MeterPlan(
         name="", folder=options.data, default=default, model=options.model, settings=options.settings,
         supply=options.supply, recording=options.recording, raw=options.raw, stale_after=options.stale_after,
-    )  # fmt: skip
-    line = LinePlan(
-        doors=tuple(Door(kind, at, option) for kind, at, option in doors if at is not None), meters=(meter,),
-        keep_silence=options.keep_silence,
-    )  # fmt: skip
+    )
+    asked = tuple(Door(kind, at, option) for kind, at, option in doors if at is not None)
+    line = LinePlan(doors=asked, meters=(meter,), keep_silence=options.keep_silence)
     return Plan(
         lines=(line,), data=options.data, web=options.web, token=options.token, speed=options.speed,
         ready_file=options.ready_file, most=options.most, access=options.access, trace=options.trace,
         diagnostics=options.diagnostics, log=options.log,
         patience=_STREAM_PATIENCE if options.recording == "-" else math.inf,
-    )  # fmt: skip
+    )
 
 
 class OneMeter:
@@ -94,11 +92,10 @@ class OneMeter:
         return f"the recording has ended, {plant.meters[0].feeder.source.seconds:.1f} s were played"
 
     def _names(self, plant: Plant) -> dict[str, str | None]:
-        """Return where each door is, by its name in the ready file; None where it is not wanted."""
-        ports = plant.lines[0].ports
-        names = {kind.value: ports[kind].name if kind in ports else None for kind in DoorKind}
-        order = ("serial", "tcp", "rtu_tcp", "web", "tls")
-        return {name: plant.web if name == "web" else names[name] for name in order}
+        """Return where each door and the page is, by its name in the ready file; None where there is none."""
+        doors = plant.lines[0].doors
+        names = {kind.value: doors[kind].name if kind in doors else None for kind in DoorKind}
+        return {name: names.get(name, plant.web) for name in ("serial", "tcp", "rtu_tcp", "web", "tls")}
 
 
 def run(options: Options, default: Model) -> int:

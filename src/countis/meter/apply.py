@@ -84,7 +84,8 @@ def _setting_refusal(state: State, command: SetSetting) -> Refusal | None:
         return Refusal(Reason.VALUE, "sealed", f"the {model.name} has no seal", "a model that can be sealed")
     if row.symbol == "wires" and command.value in (3, 4) and command.value not in model.wires:
         allowed = ", ".join(map(str, model.wires))
-        return Refusal(Reason.VALUE, "wires", f"the {model.name} does not measure with {command.value}", allowed)
+        wrong = f"the {model.name} does not measure with {command.value}"
+        return Refusal(Reason.VALUE, "wires", wrong, allowed)
     return _refusal_of_value(lambda: row.check(command.value))
 
 

@@ -40,7 +40,7 @@ _CLOCK_PARTS: Final = {
     "clock.hour": range(24), "clock.minute": range(60), "clock.second": range(60),
 }
 _TARIFF: Final = "cmd.tariff"
-# Registers in which each value is an order of its own; 01 of cmd.reset is for a maximum of P, which is not kept.
+# Registers in which each value is an order of its own; 01 of cmd.reset would be for a maximum of P.
 _ORDERS: Final[dict[str, dict[int, tuple[Command, ...]]]] = {
     "cmd.reset": {0x00: (), 0x01: (), 0x20: (ResetPartials(PARTIALS),), 0x21: (ResetPartials(PARTIALS),)},
     "cmd.reset_tariffs": {0xFFFF: (ResetPartials(tuple(s for s, t in PARTIAL_TARIFF.items() if t != "")),)},

@@ -1,1 +1,1 @@
-"""Doors that know no meter: TCP, serial lines, who may enter, and what was said there."""
+"""Doors that know no meter: TCP, serial lines, who may enter, and the trace of what passes."""

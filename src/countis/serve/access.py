@@ -1,6 +1,6 @@
-"""Who may connect to the bus ports, and who may write: allow-list, read-only, writes a second, TLS with client certificates.
+"""Who may connect to the bus ports, and who may write.
 
-Rule: Modbus itself protects nothing; what is refused here gets an exception or no connection, and the meter never hears of it.
+Rule: Modbus itself protects nothing. What is refused gets an exception or no connection; no meter sees it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,17 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Policy:
-    """What a line lets in. allow: networks that may connect over TCP, none is all. writes: a second, None is without bound."""
+    """What a line lets in. allow: networks that may connect, () is all. writes: a second, None is any number.
 
-    def __init__(self, allow: tuple[Network, ...] = (), read_only: bool = False, writes: int | None = None) -> None:
+    All doors of a process share it, each calling from its own thread.
+    """
+
+    def __init__(
+        self, allow: tuple[Network, ...] = (), read_only: bool = False, writes: int | None = None
+    ) -> None:
         self._allow, self._read_only = allow, read_only
         self._writes = None if writes is None else Allowance(writes)
-        self._lock = threading.Lock()  # guards the allowance, which the threads of several ports spend from
+        self._lock = threading.Lock()  # guards the allowance alone; the rest never changes
 
     def admits(self, peer: str) -> bool:
         """Tell whether an address may connect."""
@@ -41,7 +46,7 @@ class Policy:
         return any((mapped or address) in network for network in self._allow)
 
     def refusal(self, request: bytes, now: float) -> int | None:
-        """Return the exception that a request gets before any meter hears of it, None where it may pass."""
+        """Return the exception code that refuses a request PDU, None where it may pass. now: monotonic s."""
         if not request or request[0] not in _WRITES:
             return None
         if self._read_only:
@@ -54,7 +59,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may reach the bus ports and how: the policy, the port of Modbus/TCP Security and its certificates."""
+    """Who may reach the bus ports: the policy, where Modbus/TCP Security listens, and its certificates."""
 
     policy: Policy = field(default_factory=Policy)
     tls_at: tuple[str, int] | None = None
@@ -62,20 +67,22 @@ class Access:
 
 
 def read_networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    """Read addresses and networks, e.g. 10.0.0.0/8; SettingError tells which is none."""
+    """Read addresses and networks, e.g. 10.0.0.0/8; SettingError names the first that is neither."""
     out = []
     for text in texts:
         try:
             out.append(ipaddress.ip_network(text))
         except ValueError:
-            raise SettingError(
-                "--allow", f"{text!r} is not possible", "an address or a network, 10.0.0.0/8"
-            ) from None
+            wrong = f"{text!r} is not possible"
+            raise SettingError("--allow", wrong, "an address or a network, 10.0.0.0/8") from None
     return tuple(out)
 
 
 def tls_context(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext:
-    """Return what Modbus/TCP Security asks for: TLS 1.2 or later, and a certificate of each client that `authority` signed."""
+    """Return the TLS of Modbus/TCP Security: 1.2 or later, clients certified by `authority`.
+
+    SettingError names the file that cannot be used.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = ssl.CERT_REQUIRED
@@ -86,6 +93,7 @@ def tls_context(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext
         context.load_cert_chain(certificate, key)
         context.load_verify_locations(authority)
     except (ssl.SSLError, OSError) as error:
-        reason = getattr(error, "reason", None) or str(error)
-        raise SettingError(f"--tls-cert {certificate}", reason, "a certificate, its key, an authority") from None
+        reason = getattr(error, "reason", None) or error
+        allowed = "a certificate, its key, an authority"
+        raise SettingError(f"--tls-cert {certificate}", reason, allowed) from None
     return context

@@ -1,6 +1,6 @@
-"""What stands behind a door: meters of this process, a gateway to real ones, or a simulated line; the doors cannot tell.
+"""What stands behind a door: meters of this process, a gateway to real ones, or a simulated line.
 
-Rule: ports move bytes and call from a thread of their own, one for each port; whatever answers guards its own state.
+Rule: each door moves bytes on a thread of its own and calls from it; whatever answers guards its own state.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from countis.modbus.line.answer import Answer
 
 
 class Speed(NamedTuple):
-    """How fast a serial line is, and what a character is made of; parity is N, E or O."""
+    """Speed and character of a serial line; parity is N, E or O."""
 
     baud: int
     parity: str
@@ -30,7 +30,7 @@ class Speed(NamedTuple):
 
 
 class Answering(Protocol):
-    """Who answers on a line."""
+    """Who answers on a line; every method may be called by the threads of several doors at once."""
 
     def rtu(self, frame: bytes) -> Answer:
         """Answer a whole RTU frame, addressed or broadcast."""

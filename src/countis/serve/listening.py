@@ -9,10 +9,10 @@ from countis.words.errors import BusError
 
 
 def listening(host: str, port: int, option: str, backlog: int, allowed: str) -> tuple[socket.socket, str]:
-    """Return a socket that listens, and where as HOST:PORT; BusError names the option where it cannot be opened."""
+    """Return a listening socket and its HOST:PORT; BusError names the option where it cannot be opened."""
     try:
-        family, _, _, _, at = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server((str(at[0]), port), family=family, backlog=backlog)
+        first, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        listener = socket.create_server((str(first[4][0]), port), family=first[0], backlog=backlog)
     except (OSError, UnicodeError) as error:
         number = getattr(error, "errno", None)
         reason = os.strerror(number) if number and number > 0 else str(error)

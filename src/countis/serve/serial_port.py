@@ -1,7 +1,7 @@
-"""A serial port or a pty, answered by a thread: blocking reads, and silence told by the time-out of `select`.
+"""A serial port or a pty, answered by a thread; silence is the time-out of its wait for bytes.
 
-Rule: a frame is answered when it is whole; on a device after 3.5 characters of silence, on a pty at once unless it is paced. A
-paced pty goes through the model of modbus/line/cable.py: bytes take their time, and what the line does to them.
+Rule: a frame is answered when it is whole: on a device after 3.5 characters of silence, on a pty at once
+unless it is paced. A paced pty goes through modbus/line/cable.py, where bytes take time and are disturbed.
 """
 
 from __future__ import annotations
@@ -25,31 +25,34 @@ from countis.words.errors import BusError
 
 _WAKE: Final = 0.2  # s between looks at whether to stop, on a quiet line
 _CHUNK: Final = 4096
-_SELECTABLE: Final = 1024
+_SELECTABLE: Final = 1024  # files below it are known to `select`
 _AGAIN: Final = 1.0  # s between attempts to find an adapter that is gone
 _SPIN: Final = 0.00015  # s before its time at which waiting becomes looking at the clock
 _MASTER, _METERS = 0, 1  # stations of the modelled line
 
 
 class SerialPort:
-    """One line. path: `pty` or a device. keep_silence: 3.5 characters before a reply. line: the model that paces a pty."""
+    """One line. path: `pty` or a device. keep_silence: 3.5 characters before a reply. line: paces a pty.
 
-    def __init__(self, answering: Answering, path: str, *, keep_silence: bool = False, line: LineModel | None = None) -> None:
+    Everything in it belongs to its thread; others call start, stop and close, and `_stop` alone is shared.
+    """
+
+    def __init__(
+        self, answering: Answering, path: str, *, keep_silence: bool = False, line: LineModel | None = None
+    ) -> None:
         self._answering, self._path, self._line = answering, path, line
         self.keep_silence = keep_silence or path != "pty" or line is not None
         self._stop = threading.Event()
         self._port: serial.Serial | None = None
-        self._slave: int | None = None
-        self._fd = -1
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # so that the end need not wait for the line
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # ends the wait for bytes
         self._waiting: list[tuple[float, int, bytes]] = []  # replies by the time they are due
         self._order = 0
         self._echo = b""  # what an adapter that echoes is about to give back
         self._echo_until = 0.0
-        self._echoes: bool | None = None  # whether it does; not known before a reply that can be no request
-        self._free = 0  # line time at which the modelled line is free
+        self._echoes: bool | None = None  # whether it does; None before a reply that can be no request
+        self._free_at = 0  # line time at which the modelled line is free
         if path == "pty":
-            self._fd, self._slave = os.openpty()  # the slave's end stays open, so that clients may come and go
+            self._fd, self._slave = os.openpty()  # its end stays open, so that clients may come and go
             tty.setraw(self._slave)
             self.name = os.ttyname(self._slave)
             self._listen()
@@ -62,7 +65,9 @@ class SerialPort:
         """Open the device at the speed of the line; BusError where it cannot be."""
         baud, parity, stop_bits = self._speed = self._answering.speed
         try:
-            self._port = serial.Serial(self._path, baud, parity=parity, stopbits=stop_bits, timeout=0, exclusive=True)
+            self._port = serial.Serial(
+                self._path, baud, parity=parity, stopbits=stop_bits, timeout=0, exclusive=True
+            )
         except (OSError, ValueError) as error:
             number = getattr(error, "errno", None)
             reason = os.strerror(number) if number else str(error)
@@ -97,18 +102,18 @@ class SerialPort:
                 if self._port is None or not self._find_again():
                     return
                 framer = rtu.SlaveFramer(self._answering.addresses())
-            except Exception:  # a fault of ours costs what was said, not the line
+            except Exception:  # a fault of ours costs a frame, not the line
                 traceback.print_exc()
                 framer = rtu.SlaveFramer(self._answering.addresses())
 
     def _turn(self, framer: rtu.SlaveFramer) -> None:
         """Wait for bytes, silence or the time of a late reply, and act on what comes first."""
-        if self._comes(framer):
+        if self._bytes_come(framer):
             data = os.read(self._fd, _CHUNK)
             if not data:
                 raise OSError("hung up")
-            came = time.monotonic_ns()
-            self._take(framer, self._without_echo(self._through_line(data)), came)
+            arrived = time.monotonic_ns()
+            self._take(framer, self._without_echo(self._through_line(data)), arrived)
         elif framer.waiting:
             for frame in framer.silence():
                 self._queue(self._answering.rtu(frame), time.monotonic_ns())
@@ -117,20 +122,20 @@ class SerialPort:
             while self._waiting and self._waiting[0][0] <= now:
                 self._write(heapq.heappop(self._waiting)[2])
 
-    def _take(self, framer: rtu.SlaveFramer, data: bytes, came: int) -> None:
+    def _take(self, framer: rtu.SlaveFramer, data: bytes, arrived: int) -> None:
         """Answer what bytes complete; a frame whose reply is at hand is not looked into."""
         if not data:
             return
         if not framer.waiting:
             reply = self._answering.rtu_cached(data)
             if reply is not None:
-                self._queue(Answer(0, reply), came)
+                self._queue(Answer(0, reply), arrived)
                 return
             framer.addresses = self._answering.addresses()
         for frame in framer.receive(data):
-            self._queue(self._answering.rtu(frame), came)
+            self._queue(self._answering.rtu(frame), arrived)
 
-    def _comes(self, framer: rtu.SlaveFramer) -> bool:
+    def _bytes_come(self, framer: rtu.SlaveFramer) -> bool:
         """Wait for bytes, not beyond the silence and the next late reply; its last moment is spent here."""
         if not (framer.waiting or self._waiting):
             return bool(self._poll.poll(_WAKE * 1000))
@@ -151,8 +156,8 @@ class SerialPort:
         reading = poll is self._poll
         return any(select.select([self._fd] if reading else [], [] if reading else [self._fd], [], seconds))
 
-    def _queue(self, answer: Answer, came: int) -> None:
-        """Send a reply, or let it wait for the silence since the request came and for its lateness."""
+    def _queue(self, answer: Answer, arrived: int) -> None:
+        """Send a reply, or let it wait for its delay and for the silence since the request arrived, in ns."""
         if not answer.data:
             return
         if self._line is not None:
@@ -161,10 +166,10 @@ class SerialPort:
         wait = answer.delay_ns + (self._silence() * 1e9 if self.keep_silence else 0.0)
         if wait == 0 and not self._waiting:
             self._write(answer.data)
-            return
-        self._later(came + round(wait), answer.data)
+        else:
+            self._send_at(arrived + round(wait), answer.data)
 
-    def _later(self, at: int, data: bytes) -> None:
+    def _send_at(self, at: int, data: bytes) -> None:
         """Let bytes wait until a time in monotonic ns."""
         self._order += 1
         heapq.heappush(self._waiting, (at / 1e9, self._order, data))
@@ -172,41 +177,45 @@ class SerialPort:
     # the modelled line
 
     def _through_line(self, data: bytes) -> bytes:
-        """Let bytes of the master take their time on the modelled line; return what meters hear of them."""
+        """Let the master's bytes take their time on the modelled line; return those that reach the meters."""
         line = self._line
         if line is None:
             return data
-        start = max(time.monotonic_ns(), self._free)
-        end = self._free = line.send(_MASTER, data, start)
-        heard = line.received(_METERS, start, end)
+        start = max(time.monotonic_ns(), self._free_at)
+        end = self._free_at = line.send(_MASTER, data, start)
+        received = line.received(_METERS, start, end)
         if line.cable.echo:
-            self._later(end, bytes(byte.value for byte in line.received(_MASTER, start, end)))
+            self._send_at(end, bytes(byte.value for byte in line.received(_MASTER, start, end)))
         line.forget(start - line.silence_ns)
         while (left := end - time.monotonic_ns()) > 0 and not self._stop.wait(max(0.0, left / 1e9 - _SPIN)):
             pass  # the last moment is spent looking at the clock, since waiting is not so exact
-        return bytes(byte.value for byte in heard if not byte.spoilt)
+        return bytes(byte.value for byte in received if not byte.spoilt)
 
     def _queue_on_line(self, line: LineModel, answer: Answer) -> None:
         """Let a reply go out over the modelled line: after silence, at its speed, as the master hears it."""
-        start = max(time.monotonic_ns(), self._free) + line.silence_ns + answer.delay_ns
-        end = self._free = line.send(_METERS, answer.data, start)
-        heard = bytes(byte.value for byte in line.received(_MASTER, start, end))
+        start = max(time.monotonic_ns(), self._free_at) + line.silence_ns + answer.delay_ns
+        end = self._free_at = line.send(_METERS, answer.data, start)
+        received = bytes(byte.value for byte in line.received(_MASTER, start, end))
         line.forget(start)
-        self._later(end, heard)
+        self._send_at(end, received)
 
     # adapters
 
     def _without_echo(self, data: bytes) -> bytes:
-        """Take away our own reply where the adapter gives it back: known from one that can be no request, or come too soon."""
+        """Take away our own reply where the adapter gives it back.
+
+        Known from a reply that can be no request; until there was one, from bytes that arrived too soon.
+        """
         if not self._echo:
             return data
         sent, known = self._echo, self._echoes
         common = min(len(sent), len(data))
         same = data[:common] == sent[:common]
         if known is None:
-            told = common > 2 and (sent[1] == pdu.READ or sent[1] & pdu.ERROR != 0)  # such bytes are no request
-            known = same and (told or (self._port is not None and time.monotonic() < self._echo_until))
-            self._echoes = known if told else None
+            no_request = common > 2 and (sent[1] == pdu.READ or sent[1] & pdu.ERROR != 0)
+            too_soon = self._port is not None and time.monotonic() < self._echo_until
+            known = same and (no_request or too_soon)
+            self._echoes = known if no_request else None
         if not (known and same):
             self._echo = b""
             return data
@@ -242,7 +251,8 @@ class SerialPort:
             self._echo = reply
             if self._port is not None:
                 speed = self._answering.speed
-                self._echo_until = time.monotonic() + (len(reply) + 8) * speed.bits / speed.baud + self._silence()
+                on_line = (len(reply) + 8) * speed.bits / speed.baud
+                self._echo_until = time.monotonic() + on_line + self._silence()
         while reply and not self._stop.is_set():
             try:
                 reply = reply[os.write(self._fd, reply) :]
@@ -262,8 +272,7 @@ class SerialPort:
             self._thread.join()
         if self._port is not None:
             self._port.close()
-        elif self._fd >= 0:
+        else:
             os.close(self._fd)
-        if self._slave is not None:
             os.close(self._slave)
         os.close(self._wake)

@@ -1,7 +1,7 @@
-"""Where masters connect over TCP: Modbus TCP, plain or behind TLS, and RTU over TCP; a thread answers each port.
+"""Where masters connect over TCP: Modbus TCP, plain or behind TLS, and RTU over TCP.
 
-Rule: ports move bytes; framing is in modbus/, who answers stands behind `Answering`. A client that floods, sleeps or does not read
-costs no more than its connection.
+Rule: a thread for each port moves bytes; framing is in modbus/, who answers stands behind `Answering`.
+A client that floods, sleeps or does not read costs no more than its connection.
 """
 
 from __future__ import annotations
@@ -33,16 +33,18 @@ _SLOW_S: Final = 10.0  # for which a client may leave its replies unread, or TLS
 _SWEEP_S: Final = 5.0
 _FAREWELL_S: Final = 0.2  # for what was asked before the end
 _CHUNK: Final = 450  # bytes read at once; what is left is read in the next turn, after the others'
-_MOST_LATE: Final = 100  # replies of a connection that may wait to be late; then no more requests are read from it
+_MOST_LATE: Final = 100  # delayed replies of a connection; beyond it, no more requests are read from it
 _NO_ROOM: Final = errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM
 _BUSY: Final = ssl.SSLWantReadError, ssl.SSLWantWriteError
 
 
 class Requests:
-    """What one connection asks. late: answers that are to wait, kept apart from those that go out at once."""
+    """What one connection asks. late: answers with a delay, for the server to send in time."""
 
-    def __init__(self, framer: tcp.Framer | rtu.SlaveFramer, cached: Callable[[bytes], bytes | None],
-                 ask: Callable[[Any], Answer]) -> None:  # fmt: skip
+    def __init__(
+        self, framer: tcp.Framer | rtu.SlaveFramer, cached: Callable[[bytes], bytes | None],
+        ask: Callable[[Any], Answer],
+    ) -> None:
         self._framer, self._cached, self._ask = framer, cached, ask
         self.late: list[Answer] = []
 
@@ -62,30 +64,32 @@ class Requests:
         return b"".join(answer.data for answer in answers if not answer.delay_ns)
 
 
-class TcpPort(Requests):
+class TcpRequests(Requests):
     """The requests of one connection of Modbus TCP."""
 
     def __init__(self, answering: Answering) -> None:
         super().__init__(tcp.Framer(), answering.tcp_cached, answering.tcp)
 
 
-class RtuTcpPort(Requests):
-    """The requests of one connection of RTU over TCP: lengths alone part the frames."""
+class RtuTcpRequests(Requests):
+    """The requests of one connection of RTU over TCP, where only their lengths part the frames."""
 
     def __init__(self, answering: Answering) -> None:
         super().__init__(rtu.SlaveFramer(timed=False), answering.rtu_cached, answering.rtu)
 
 
 class Connection:
-    """A client; while it does not take its replies, or many of them are to be late, no more requests are read from it."""
+    """A client. While it does not take its replies, or many of them wait, no more is read from it."""
 
     def __init__(self, plain: socket.socket, requests: Requests, tls: ssl.SSLContext | None) -> None:
         self.requests = requests
-        self._line = plain if tls is None else tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
-        self.fd = self._line.fileno()
-        self._secure = tls is not None
-        self._read = self._decrypted if self._secure else plain.recv
-        self._rest = b""
+        self._socket = plain
+        self._read: Callable[[int], bytes] = plain.recv
+        if tls is not None:
+            self._socket = tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+            self._read = self._decrypted
+        self.fd = self._socket.fileno()
+        self._rest = b""  # of replies, not sent yet
         self.unsent = False  # replies wait for the client to take them
         self.spoke = True  # since the last sweep
         self.events = select.EPOLLIN  # what is waited for
@@ -95,10 +99,10 @@ class Connection:
     @property
     def stuck(self) -> bool:
         """Whether the client leaves replies unread, or has not finished the handshake of TLS."""
-        return self.unsent or (isinstance(self._line, ssl.SSLSocket) and self._line.version() is None)
+        return self.unsent or (isinstance(self._socket, ssl.SSLSocket) and self._socket.version() is None)
 
     def turn(self) -> bool:
-        """Read once and answer, or send what is left; tell whether there is more to do. OSError where the client is gone."""
+        """Read once and answer, or send what is left; tell if more is to do. OSError: the client is gone."""
         if self.unsent:
             self.send(b"")
             return True
@@ -109,21 +113,20 @@ class Connection:
         if not data:
             raise ConnectionError("closed")
         self.spoke = True
-        requests = self.requests
-        reply = requests.answer(data)
+        reply = self.requests.answer(data)
         if reply:
             self.send(reply)
-        return bool(self.unsent or requests.late or requests.broken or (self._secure and self.pending))
+        return bool(self.unsent or self.requests.late or self.requests.broken or self.pending)
 
     @property
     def pending(self) -> bool:
-        """Whether bytes have come through TLS that the socket does not tell of any more."""
-        return isinstance(self._line, ssl.SSLSocket) and not self.unsent and self._line.pending() > 0
+        """Whether TLS has decrypted bytes that epoll does not report."""
+        return isinstance(self._socket, ssl.SSLSocket) and not self.unsent and self._socket.pending() > 0
 
     def _decrypted(self, size: int) -> bytes:
         """Read what has come of TLS; the handshake goes on by it."""
         try:
-            return self._line.recv(size)
+            return self._socket.recv(size)
         except _BUSY:
             raise BlockingIOError from None
 
@@ -131,7 +134,7 @@ class Connection:
         """Send as much as the client takes, and keep the rest. OSError where it is gone."""
         data = self._rest + data if self.unsent else data
         try:
-            sent = self._line.send(data)
+            sent = self._socket.send(data)
         except (BlockingIOError, *_BUSY):
             sent = 0
         self.unsent = sent < len(data)
@@ -140,35 +143,34 @@ class Connection:
     def close(self) -> None:
         """Close the connection."""
         with contextlib.suppress(OSError, ValueError):
-            if isinstance(self._line, ssl.SSLSocket):
-                self._line.unwrap()
-        self._line.close()
+            if isinstance(self._socket, ssl.SSLSocket):
+                self._socket.unwrap()
+        self._socket.close()
 
 
 class TcpServer:
-    """A listening port and its connections, at most so many; the idle and those that do not read are closed."""
+    """A listening port and its connections; the idle and those that do not read are closed.
+
+    Everything in it belongs to its thread; others call start, stop and close, and `_stop` alone is shared.
+    """
 
     def __init__(
-        self,
-        answering: Answering,
-        kind: Callable[[Answering], Requests],
-        at: tuple[str, int],
-        option: str,
-        *,
-        most: int = MOST_CONNECTIONS,
-        idle_s: float = IDLE_S,
-        tls: ssl.SSLContext | None = None,
+        self, answering: Answering, kind: Callable[[Answering], Requests], at: tuple[str, int], option: str,
+        *, most: int = MOST_CONNECTIONS, idle_s: float = IDLE_S, tls: ssl.SSLContext | None = None,
         policy: Policy | None = None,
     ) -> None:
-        """Open the port; BusError names the option where it cannot be opened. policy: who may connect; None is all."""
-        self._answering, self._kind, self._most, self._idle_s, self._tls = answering, kind, most, idle_s, tls
+        """Open the port; BusError names the option if it cannot. policy: who may connect, None is all."""
+        self._answering, self._kind, self._tls = answering, kind, tls
+        self._most, self._idle_s = most, idle_s
         self._policy = policy or Policy()
         self.connections: dict[int, Connection] = {}  # by file number
         self._late: list[tuple[float, int, Connection, bytes]] = []  # replies by the time they are due
         self._again: list[Connection] = []  # have more to read than their sockets tell
         self._order = 0
-        self._listener, self.name = listening(*at, option, min(most, 1024), "a free port of this machine, 0 for any")
-        self._stop, self._wake = False, os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        allowed = "a free port of this machine, 0 for any"
+        self._listener, self.name = listening(*at, option, min(most, 1024), allowed)
+        self._stop = False
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # ends the wait for clients
         self._epoll = select.epoll()
         for fd in (self._listener.fileno(), self._wake):
             self._epoll.register(fd, select.EPOLLIN)
@@ -179,7 +181,7 @@ class TcpServer:
         self._thread.start()
 
     def _serve(self) -> None:
-        """Answer whoever says something, until asked to stop; then what was said before."""
+        """Answer until asked to stop; then what was asked before."""
         poll, sweep = self._epoll.poll, time.monotonic() + _SWEEP_S
         while not self._stop:
             now = time.monotonic()
@@ -213,15 +215,15 @@ class TcpServer:
             return
         try:
             if connection.turn():
-                self._see_to(connection)
+                self._reschedule(connection)
         except OSError:
             self._drop(connection)
         except Exception:
             traceback.print_exc()
             self._drop(connection)
 
-    def _see_to(self, connection: Connection) -> None:
-        """Keep what is to be sent later, ask when there is room for what is not sent yet, close what cannot be followed."""
+    def _reschedule(self, connection: Connection) -> None:
+        """Queue delayed replies, choose what epoll waits for, close what cannot be framed any more."""
         requests, now = connection.requests, time.monotonic()
         for answer in requests.late:
             self._order += 1
@@ -241,26 +243,26 @@ class TcpServer:
     def _accept(self) -> None:
         """Take one more connection, if it comes from where it may and there is room for it."""
         try:
-            line, peer = self._listener.accept()
+            client, peer = self._listener.accept()
         except OSError as error:
             if error.errno in _NO_ROOM:  # those who wait are looked at in the next sweep
                 self._epoll.modify(self._listener.fileno(), 0)
             return
         if not self._policy.admits(peer[0]) or len(self.connections) >= self._most:
-            line.close()
+            client.close()
             return
-        line.setblocking(False)
+        client.setblocking(False)
         try:
-            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(line, self._kind(self._answering), self._tls)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = Connection(client, self._kind(self._answering), self._tls)
         except OSError:
-            line.close()
+            client.close()
             return
         self.connections[connection.fd] = connection
         self._epoll.register(connection.fd, select.EPOLLIN)
 
     def _reply_late(self, now: float) -> None:
-        """Send what is due to those who are still there, as much as a turn may take."""
+        """Send what is due to those who are still there, a bounded number a turn."""
         for _ in range(_MOST_LATE):
             if not self._late or self._late[0][0] > now:
                 return
@@ -273,16 +275,17 @@ class TcpServer:
             except OSError:
                 self._drop(connection)
             else:
-                self._see_to(connection)
+                self._reschedule(connection)
 
     def _sweep(self) -> None:
-        """Close connections that said nothing for long, or are stuck; look again for new ones."""
+        """Close connections that were quiet for long, or are stuck; look again for new ones."""
         self._epoll.modify(self._listener.fileno(), select.EPOLLIN)
         for connection in list(self.connections.values()):
             connection.quiet_sweeps = 0 if connection.spoke else connection.quiet_sweeps + 1
             connection.spoke = False
             connection.stuck_sweeps = connection.stuck_sweeps + 1 if connection.stuck else 0
-            if connection.quiet_sweeps * _SWEEP_S > self._idle_s or connection.stuck_sweeps * _SWEEP_S > _SLOW_S:
+            idle = connection.quiet_sweeps * _SWEEP_S > self._idle_s
+            if idle or connection.stuck_sweeps * _SWEEP_S > _SLOW_S:
                 self._drop(connection)
 
     def _drop(self, connection: Connection) -> None:
@@ -308,6 +311,7 @@ class TcpServer:
 def raise_file_limit(connections: int) -> None:
     """Let this process open as many files as it needs, as far as the system lets it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _SPARE_FILES
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard != resource.RLIM_INFINITY else wanted, hard))
+    needed = connections + _SPARE_FILES
+    if soft < needed:
+        limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

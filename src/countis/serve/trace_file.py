@@ -1,7 +1,7 @@
-"""`--trace FILE`: keeps what is said on the ports in a file, as text or pcapng by its ending.
+"""`--trace FILE`: the frames on the ports in a file, as text or pcapng by its ending.
 
-Rule: stands between the doors and who answers, so that each frame is kept once and as it leaves: silence, faults and
-collisions too. Where there is no trace, nothing stands there. What is flushed each second stays whole after a kill.
+Rule: stands between the doors and who answers, so that each frame is kept once and as it leaves: silence,
+faults and collisions too. Without a trace nothing stands there. What was flushed stays whole after a kill.
 """
 
 from __future__ import annotations
@@ -32,32 +32,33 @@ _HEADER: Final = 6  # bytes of Modbus TCP before the unit
 class TraceFile:
     """A file that frames are appended to. path: ends in .txt or .pcapng; what it holds already stays.
 
-    tables: of the meters by unit id, which explain what is said in text. report: called once, with a few words, where the disk takes no more.
+    tables: of the meters by unit id, to explain frames. report: called once, when the disk takes no more.
+    The threads of all doors call `keep`, and may write; so does a thread of its own, each second.
     """
 
     def __init__(self, path: Path, tables: Tables, report: Callable[[str], None] = lambda text: None) -> None:
         forms = {form.value: form for form in Form}
         if path.suffix not in forms:
-            raise SettingError(
-                f"--trace {path}", "of no known kind", f"a file that ends in {', '.join(forms)}"
-            )
+            allowed = f"a file that ends in {', '.join(forms)}"
+            raise SettingError(f"--trace {path}", "of no known kind", allowed)
         self.path, self._form = path, forms[path.suffix]
         self._tables, self._report = tables, report
+        self._waiting: deque[tuple[LineFrame, ...]] = deque()  # exchanges; appending needs no lock
+        self._writing = threading.Lock()  # guards the file, its size, `_ended`, and the order of writes
         self._ended = False
-        self._waiting: deque[tuple[LineFrame, ...]] = deque()  # exchanges
-        self._writing, self._stop = threading.Lock(), threading.Event()
+        self._stop = threading.Event()
         try:
-            self._size = self._kept() if path.exists() else 0
+            self._size = self._size_there() if path.exists() else 0
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
             os.ftruncate(self._fd, self._size)
         except OSError as error:
-            raise TraceError(f"--trace {path}", str(error.strerror), "a file that can be written") from None
+            raise TraceError(f"--trace {path}", error.strerror, "a file that can be written") from None
         self._append(trace.head(self._form))
         self._thread = threading.Thread(target=self._follow, name="trace", daemon=True)
         self._thread.start()
 
-    def _kept(self) -> int:
-        """Return the size of what is there, without a frame that a kill cut off; TraceError where it is no trace."""
+    def _size_there(self) -> int:
+        """Return the size of what is there, without a frame that a kill cut off; TraceError: no trace."""
         if not self.path.is_file():
             raise OSError(errno.EINVAL, "no plain file")
         data = self.path.read_bytes()
@@ -73,7 +74,8 @@ class TraceFile:
     def keep(self, port: Port, asked_us: int, request: bytes, answer: bytes, delay_ns: int) -> None:
         """Keep a request and its reply as RTU frames; no bytes are silence."""
         asked = LineFrame(asked_us, port, Direction.REQUEST, request)
-        replied = (LineFrame((time.time_ns() + delay_ns) // 1000, port, Direction.REPLY, answer),) if answer else ()
+        replied_us = (time.time_ns() + delay_ns) // 1000
+        replied = (LineFrame(replied_us, port, Direction.REPLY, answer),) if answer else ()
         self._waiting.append((asked, *replied))
         if len(self._waiting) >= _MOST:
             self.flush()
@@ -88,7 +90,7 @@ class TraceFile:
                 self._append(trace.write(self._form, frames, self._tables))
 
     def _append(self, data: bytes) -> None:
-        """Write to the end; a disk that takes no more ends the trace with its last whole frame, and the meter goes on."""
+        """Write to the end; a disk that takes no more ends the trace with its last whole frame."""
         at = self._size
         try:
             while data:
@@ -163,5 +165,5 @@ def _now_us() -> int:
 
 
 def _as_rtu(whole: bytes) -> bytes:
-    """Return what is said in a TCP frame as an RTU frame."""
+    """Return the request or reply of a TCP frame as an RTU frame."""
     return rtu.frame(whole[_HEADER], whole[_HEADER + 1 :])

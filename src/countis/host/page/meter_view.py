@@ -1,6 +1,7 @@
-"""One running meter as a page sees it: what it shows, what it is wired to, what is said on its ports.
+"""One running meter as a page sees it: what it shows, what it is wired to, the frames on its ports.
 
-Rule: values only, ready for JSON; the meter is asked under its feeder's lock. Called from the loop that serves the page.
+Rule: values only, ready for JSON; the meter is asked under its feeder's lock. The loop calls, and for
+`set_supply` and `set_supply_text` a thread of the pool, one at a time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import tomli_w
 from countis.host.running.events import event_rows
 from countis.host.running.feeder import Feeder
 from countis.host.running.hub import Exchange, MeterPort
-from countis.meter.meter import Meter
 from countis.meter.panel.frame import LcdFrame
 from countis.meter.panel.keys import Key
 from countis.meter.panel.machine import Press, Release
@@ -42,8 +42,10 @@ T = TypeVar("T")
 
 def lcd(frame: LcdFrame) -> dict[str, Any]:
     """Return a frame for JSON."""
-    lit = {"segments": frame.segments, "flashes": frame.flashes}
-    return {"text": frame.text, **lit, "phase": frame.phase, "light": frame.light}
+    return {
+        "text": frame.text, "segments": frame.segments, "flashes": frame.flashes, "phase": frame.phase,
+        "light": frame.light,
+    }
 
 
 def _has_null(value: Any) -> bool:
@@ -52,7 +54,7 @@ def _has_null(value: Any) -> bool:
 
 
 def _written(document: Mapping[str, Any]) -> str:
-    """Write a supply as TOML; SupplyError where it cannot be, or where a page could not be told of it."""
+    """Write a supply as TOML; SupplyError if it cannot be, or if JSON could not carry it to a page."""
     try:
         json.dumps(document, allow_nan=False)
         if _has_null(document):
@@ -67,25 +69,14 @@ def _written(document: Mapping[str, Any]) -> str:
 
 
 class MeterView:
-    """One meter as a page sees it: its feeder and its port; supply: the document it is fed from, None for a recording."""
+    """One meter as a page sees it. supply: the tables it is fed from, None of a recording."""
 
-    def __init__(self, feeder: Feeder, port: MeterPort, supply: dict[str, Any] | None, supply_name: str) -> None:
+    def __init__(
+        self, feeder: Feeder, port: MeterPort, supply: dict[str, Any] | None, supply_name: str
+    ) -> None:
         self.feeder, self.port, self.supply, self.supply_name = feeder, port, supply, supply_name
-        self._requests = 0  # when frames were last taken
-
-    @property
-    def meter(self) -> Meter:
-        """The meter."""
-        return self.feeder.meter
-
-    @property
-    def _table(self) -> Table:
-        return self.meter.model.family.table
-
-    @property
-    def name(self) -> str:
-        """Its identity in this process."""
-        return self.feeder.name
+        self.meter, self.name = feeder.meter, feeder.name
+        self._requests = 0  # the port's count when frames were last taken
 
     @property
     def address(self) -> int:
@@ -93,15 +84,13 @@ class MeterView:
         return self.port.address
 
     def start_monitor(self) -> None:
-        """Begin to keep what is said on the ports, and the last samples."""
+        """Begin to keep the frames on the ports and the last samples."""
         self._requests, self.feeder.watched = self.port.requests, True
         self.port.exchanges = deque(maxlen=_EXCHANGES)
 
     def stop_monitor(self) -> None:
-        """Keep nothing of it any more."""
+        """Keep neither any more."""
         self.feeder.watched, self.port.exchanges = False, None
-
-    # the front panel
 
     def frame(self) -> LcdFrame:
         """Return what the LCD shows now."""
@@ -123,30 +112,32 @@ class MeterView:
         with self.feeder.lock:
             return self.meter.apply([SetSetting("sealed", int(closed))])
 
-    # what can be seen
-
     def summary(self) -> dict[str, Any]:
         """Return what a list of meters shows of it."""
         with self.feeder.lock:
             power, energy = self.meter["P"], self.meter["Ea+"]
-        return {"address": self.address, "name": self.name, "model": self.meter.model.name, "lcd": self.frame().text,
-                "P": power, "Ea+": energy, "requests": self.port.requests}  # fmt: skip
+        return {
+            "address": self.address, "name": self.name, "model": self.meter.model.name,
+            "lcd": self.frame().text, "P": power, "Ea+": energy, "requests": self.port.requests,
+        }
 
     def state(self) -> dict[str, Any]:
         """Return every value of a moment, in SI units; None is not available."""
+        meter = self.meter
         with self.feeder.lock:
-            meter = self.meter
             values = {symbol: meter[symbol] for symbol in QUANTITIES}
-            runs = [symbol for symbol in PARTIALS if meter.state.runs(symbol)]
-            settings = {symbol: meter[symbol] for symbol in SETTINGS}
-            state = {"settings": settings, "powered": meter.powered, "missing": meter.state.missing, "clock": meter.clock,
-                     "fault": meter.state.malfunction, "events": meter.state.events}  # fmt: skip
-        rounded = {symbol: round(v, 6) if isinstance(v, float) else v for symbol, v in values.items()}
-        notes = self.feeder.notes
-        return {"model": self.meter.model.name, "address": self.address, "reference": self.meter.model.reference, **state,
-                "speed": self.feeder.speed, "requests": self.port.requests, "notes": notes, "running": runs, "name": self.name,
-                "faults": self.port.fault_rows,
-                "values": rounded}  # fmt: skip
+            state = {
+                "settings": {symbol: meter[symbol] for symbol in SETTINGS},
+                "powered": meter.powered, "missing": meter.state.missing, "clock": meter.clock,
+                "fault": meter.state.malfunction, "events": meter.state.events,
+            }
+            running = [symbol for symbol in PARTIALS if meter.state.runs(symbol)]
+        return {
+            "model": meter.model.name, "address": self.address, "reference": meter.model.reference, **state,
+            "speed": self.feeder.speed, "requests": self.port.requests, "notes": self.feeder.notes,
+            "running": running, "name": self.name, "faults": self.port.fault_rows,
+            "values": {symbol: round(v, 6) if isinstance(v, float) else v for symbol, v in values.items()},
+        }
 
     def events(self) -> list[dict[str, Any]]:
         """Return the event log, newest first."""
@@ -154,7 +145,7 @@ class MeterView:
             return event_rows(self.meter.state.log, self.meter.state.events)[::-1]
 
     def scope(self) -> dict[str, Any] | None:
-        """Return two cycles of the six waveforms from a rising zero crossing of V1 on, in steps of 0.1 V and 1 mA."""
+        """Return two cycles of the six waveforms from a rising zero of V1 on, in steps of 0.1 V and 1 mA."""
         blocks = list(self.feeder.latest)
         with self.feeder.lock:
             rate, frequency = self.meter.rate, self.meter["f"]
@@ -170,25 +161,26 @@ class MeterView:
             at += float(before / (before - after))
         places = at + np.arange(_POINTS) * (length / _POINTS)
         whole = np.arange(len(samples))
-        waves = {name: np.rint(np.interp(places, whole, samples[:, k]) * _STEPS[k]).astype(int).tolist()
-                 for k, name in enumerate(CHANNELS)}  # fmt: skip
+        waves = {
+            name: np.rint(np.interp(places, whole, samples[:, k]) * _STEPS[k]).astype(int).tolist()
+            for k, name in enumerate(CHANNELS)
+        }
         return {"ms": 1000.0 * length / rate, "cycles": _CYCLES, "waves": waves}
 
     def lights(self) -> list[tuple[str, float]]:
         """Return flashes and pulses since the last call, each with how many ms ago it was."""
-        now, lights = time.monotonic(), self.feeder.lights
-        return [(output, round(1000.0 * (now - at), 1)) for output, at in _drained(lights)]
+        now = time.monotonic()
+        return [(output, round(1000.0 * (now - at), 1)) for output, at in _drained(self.feeder.lights)]
 
     def new_frames(self) -> list[dict[str, Any]]:
-        """Return what was said on the ports since the last call, two frames for each exchange."""
+        """Return the frames on the ports since the last call, two for each exchange."""
         waiting, requests = self.port.exchanges, self.port.requests
         exchanges = list(_drained(waiting)) if waiting is not None else []
         skipped = max(len(exchanges), requests - self._requests) - _MOST_FRAMES
         self._requests = requests
         left_out = [{"skipped": skipped}] if skipped > 0 and exchanges else []
-        return [*left_out, *(frame for exchange in exchanges[-_MOST_FRAMES:] for frame in _frames(self._table, exchange))]
-
-    # what it is wired to
+        table = self.meter.model.family.table
+        return left_out + [frame for one in exchanges[-_MOST_FRAMES:] for frame in _frames(table, one)]
 
     def set_supply(self, document: dict[str, Any], name: str) -> None:
         """Feed the meter from another supply; SupplyError in one line where it cannot be."""
@@ -210,16 +202,20 @@ class MeterView:
         self.supply, self.supply_name = document, name
 
 
-def _drained(kept: deque[T]) -> Iterator[T]:
-    while kept:
-        yield kept.popleft()
+def _drained(waiting: deque[T]) -> Iterator[T]:
+    """Take what waits, without a lock: its thread may append meanwhile."""
+    while waiting:
+        yield waiting.popleft()
 
 
 def _frames(table: Table, exchange: Exchange) -> Iterator[dict[str, Any]]:
     """Yield request and reply as a monitor prints them."""
     request = explain.request(table, exchange.request)
     reply = explain.reply(table, exchange.request, exchange.reply)
-    for direction, explained, raw in (("request", request, exchange.request), ("reply", reply, exchange.reply)):
-        yield {"time": round(exchange.time, 3), "port": exchange.port, "unit": exchange.unit, "direction": direction,
-               "function": explained.function, "text": explained.text, "values": explained.values,
-               "exception": explained.exception, "bytes": raw.hex(" ").upper()}  # fmt: skip
+    common = {"time": round(exchange.time, 3), "port": exchange.port, "unit": exchange.unit}
+    both = ("request", request, exchange.request), ("reply", reply, exchange.reply)
+    for direction, explained, raw in both:
+        yield {
+            **common, "direction": direction, "function": explained.function, "text": explained.text,
+            "values": explained.values, "exception": explained.exception, "bytes": raw.hex(" ").upper(),
+        }

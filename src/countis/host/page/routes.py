@@ -1,6 +1,6 @@
 """The page's server: meters as JSON, their panel live over a WebSocket, the supply they are wired to.
 
-Rule: a bad request gets 400 and one line; who may ask at all is decided in guard.py.
+Rule: a bad request gets 400 and one line; who may ask at all is decided in serve/web/guard.py.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ class TooLarge(CountisError):
 
 
 class Pages:
-    """The routes."""
+    """The routes. The loop runs them all, except a change of supply, which a thread of the pool works out."""
 
     def __init__(self, views: Sequence[MeterView], runner: Runner, token: str | None) -> None:
-        self._runner = runner
-        self._supplying = asyncio.Lock()  # one change of supply at a time
+        self._runner, self._token = runner, token
+        self._supplying = asyncio.Lock()  # guards the threads of the pool: one change of supply at a time
         self.viewers = [Viewers(view) for view in views]
         for viewers in self.viewers:
             runner.publisher.subscribe(viewers)
         at = "/api/meters/{meter}"
         self.app = Starlette(
             routes=[
-                Route("/", self.page),
+                Route("/", self.file),
                 Route("/static/{name}", self.file),
                 Route("/login", self.login, methods=["POST"]),
                 Route("/api/vocabulary", self.vocabulary),
@@ -68,9 +68,8 @@ class Pages:
                 Route("/readyz", self.readyz),
             ],
             middleware=[Middleware(Guard, token=token)],
-            exception_handlers={CountisError: _bad, TooLarge: _too_large, HTTPException: _refused},
+            exception_handlers={CountisError: _bad, HTTPException: _refused},
         )
-        self._token = token
 
     def _viewers(self, key: str) -> Viewers:
         """Return those of a meter by its name, or by its address where that is unique."""
@@ -82,26 +81,27 @@ class Pages:
             return at_address[0]
         if at_address:
             raise HTTPException(409, f"{len(at_address)} meters at address {key} (allowed: a name)")
-        raise HTTPException(404, f"no meter at address {key[:20]}" if key.isdecimal() else f"no meter {key[:60]}")
+        which = f"at address {key[:20]}" if key.isdecimal() else key[:60]
+        raise HTTPException(404, f"no meter {which}")
 
     def _view(self, request: Request) -> MeterView:
         return self._viewers(request.path_params["meter"]).view
 
-    async def page(self, request: Request) -> Response:
-        """Return the page."""
-        return _file("index.html")
-
     async def file(self, request: Request) -> Response:
-        """Return a file of the page."""
-        return _file(request.path_params["name"])
+        """Return a file of the page, by a name that is one of its files; without a name the page."""
+        name = request.path_params.get("name", "index.html")
+        for file in _STATIC.iterdir():
+            if file.name == name and (kind := _TYPES.get(name.rsplit(".", 1)[-1])) is not None:
+                return Response(file.read_bytes(), media_type=kind)
+        raise HTTPException(404, "no such file")
 
     async def login(self, request: Request) -> Response:
         """Give the cookie for the token."""
-        given = dict(parse_qsl((await _body(request)).decode("utf-8", "replace"))).get("token", "")
-        if not matches(self._token, given):
+        token = dict(parse_qsl(await _text(request))).get("token", "")
+        if not matches(self._token, token):
             raise HTTPException(401, "token: wrong")
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, given, httponly=True, samesite="strict")
+        answer.set_cookie(COOKIE, token, httponly=True, samesite="strict")
         return answer
 
     async def vocabulary(self, request: Request) -> Response:
@@ -140,13 +140,13 @@ class Pages:
 
     async def seal(self, request: Request) -> Response:
         """Close or break the seal."""
-        view, content = self._view(request), _object((await _body(request)).decode("utf-8", "replace"))
+        view, content = self._view(request), _object(await _text(request))
         if content.keys() != {"sealed"} or not isinstance(content["sealed"], bool):
             raise SupplyError("seal", "not a seal", '{"sealed": true}')
         refusal = view.seal(content["sealed"])
         if refusal is not None:
             raise HTTPException(400, str(refusal.error))
-        return JSONResponse({"sealed": content["sealed"]})
+        return JSONResponse(content)
 
     async def events(self, request: Request) -> Response:
         """Return the event log of a meter, newest first."""
@@ -156,7 +156,7 @@ class Pages:
         """Return the faults on purpose of a meter, or let others hold."""
         port = self._view(request).port
         if request.method == "PUT":
-            rows = _json((await _body(request)).decode("utf-8", "replace"))
+            rows = _json(await _text(request))
             if not isinstance(rows, list):
                 raise SupplyError("faults", "not a list", "a list of faults")
             port.set_faults(rows)
@@ -174,14 +174,15 @@ class Pages:
             return
         await websocket.accept()
         with viewers.seat() as viewer:
-            works = (_send_waiting(websocket, viewer), _take_keys(websocket, viewers, viewer), viewer.late.wait())
-            doing: list[asyncio.Task[Any]] = [asyncio.create_task(work) for work in works]
+            sending, taking = _send_waiting(websocket, viewer), _take_keys(websocket, viewers, viewer)
+            works = (sending, taking, viewer.late.wait())
+            tasks: list[asyncio.Task[Any]] = [asyncio.create_task(work) for work in works]
             try:
-                await asyncio.wait(doing, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for task in doing:
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(*doing, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
         if viewer.late.is_set():
             with contextlib.suppress(RuntimeError, WebSocketDisconnect):
                 await asyncio.wait_for(websocket.close(1013, "too slow"), 1.0)
@@ -191,13 +192,12 @@ class Pages:
         return PlainTextResponse("ok\n")
 
     async def readyz(self, request: Request) -> Response:
-        """Tell whether every meter measures and is kept; those that do not are named, a line each."""
+        """Tell whether every meter measures and is saved; those that do not are named, a line each."""
         runner = self._runner
         if not runner.ready.is_set() or runner.failure is not None or runner.stopped.is_set():
             return PlainTextResponse("not ready\n", 503)
-        troubles = runner.troubles
-        return PlainTextResponse("".join(f"not ready: {printable(text)}\n" for text in troubles) or "ready\n",
-                                 503 if troubles else 200)  # fmt: skip
+        troubles = "".join(f"not ready: {printable(text)}\n" for text in runner.troubles)
+        return PlainTextResponse(troubles or "ready\n", 503 if troubles else 200)
 
 
 def page_server(
@@ -224,7 +224,8 @@ async def _take_keys(websocket: WebSocket, viewers: Viewers, viewer: Viewer) -> 
             try:
                 viewers.take(viewer, message.get("text") or "")
             except (ValueError, RecursionError) as error:
-                await websocket.close(1008, str(error)[:120] if not isinstance(error, json.JSONDecodeError) else "not JSON")
+                reason = "not JSON" if isinstance(error, json.JSONDecodeError) else str(error)[:120]
+                await websocket.close(1008, reason)
                 return
 
 
@@ -239,6 +240,10 @@ async def _body(request: Request) -> bytes:
     except ClientDisconnect:
         raise HTTPException(400, "body: broken off") from None
     return body
+
+
+async def _text(request: Request) -> str:
+    return (await _body(request)).decode("utf-8", "replace")
 
 
 def _json(text: str) -> Any:
@@ -256,20 +261,8 @@ def _object(text: str) -> dict[str, Any]:
     return content
 
 
-def _file(name: str) -> Response:
-    """Return a file of the page, by a name that is one of its files."""
-    for file in _STATIC.iterdir():
-        if file.name == name and (kind := _TYPES.get(name.rsplit(".", 1)[-1])) is not None:
-            return Response(file.read_bytes(), media_type=kind)
-    raise HTTPException(404, "no such file")
-
-
 def _bad(request: Request, error: Exception) -> Response:
-    return line(str(error), 400)
-
-
-def _too_large(request: Request, error: Exception) -> Response:
-    return line(str(error), 413)
+    return line(str(error), 413 if isinstance(error, TooLarge) else 400)
 
 
 def _refused(request: Request, error: Exception) -> Response:

@@ -1,6 +1,7 @@
 """The viewers of a meter: what each is shown, at what pace, and the keys it holds.
 
-Rule: a message is made once for all viewers; nobody waits for one that is slow. The meter judges how long a key was held.
+Rule: a message is made once for all viewers; nobody waits for a slow one. The meter judges how long a key was
+held. Everything runs on the loop, except `on_second` and `on_event`, which the feeding thread calls.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import logging
 import operator
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from countis.host.page.meter_view import MeterView, lcd
 from countis.meter.memory.event_log import Entry
@@ -58,7 +59,7 @@ class Viewers:
         self.viewers: set[Viewer] = set()
         self._task: asyncio.Task[None] | None = None
         self._lcd = ""
-        self._due = False  # a second has passed, or an event; set by the feeding thread, which may not touch the loop
+        self._due = False  # a second has passed, or an event: the one field that the feeding thread sets
         self._stated = 0  # tick of the last state
 
     @contextlib.contextmanager
@@ -76,9 +77,8 @@ class Viewers:
             yield viewer
         finally:
             self.viewers.discard(viewer)
-            gone = viewer.held & ~self._held()
-            if gone:
-                self.view.let_go(gone)
+            if released := viewer.held & ~self._held():
+                self.view.let_go(released)
             if not self.viewers and self._task is not None:
                 self._task.cancel()
                 self._task = None
@@ -104,11 +104,11 @@ class Viewers:
         if tick % _WAVES == 0:
             scope, lights, frames = self.view.scope(), self.view.lights(), self.view.new_frames()
             content = {"scope": scope, "lights": lights, "frames": frames}
-            self._send({"type": "now", **{name: value for name, value in content.items() if value}})
+            self._send(dumps({"type": "now", **{name: value for name, value in content.items() if value}}))
         since = tick - self._stated
         if since >= _SECOND or (self._due and since >= _SOON):
             self._due, self._stated = False, tick
-            self._send({"type": "state", **self.view.state()})
+            self._send(dumps({"type": "state", **self.view.state()}))
 
     def on_second(self, name: str, snapshot: Snapshot) -> None:
         """Show the values of a second that has passed."""
@@ -122,21 +122,20 @@ class Viewers:
         text = dumps({"type": "lcd", **lcd(self.view.frame())})
         if text != self._lcd:
             self._lcd = text
-            for viewer in self.viewers:
-                viewer.send(text)
+            self._send(text)
 
-    def _send(self, content: dict[str, Any]) -> None:
-        text = dumps(content)
+    def _send(self, text: str) -> None:
         for viewer in self.viewers:
             viewer.send(text)
 
     def take(self, viewer: Viewer, text: str) -> None:
         """Take `{"key": "ENTER", "down": true, "n": 17}`; ValueError where it is something else."""
         message = json.loads(text)
-        if not isinstance(message, dict) or message.keys() != {"key", "down", "n"} or str(message["key"]) not in _KEYS:
+        whole = isinstance(message, dict) and message.keys() == {"key", "down", "n"}
+        if not whole or str(message["key"]) not in _KEYS:
             raise ValueError('not a key (allowed: {"key": "SET|UP|ENTER", "down": true, "n": 1})')
         key, down, number = _KEYS[str(message["key"])], message["down"], message["n"]
-        if not isinstance(down, bool) or not isinstance(number, int) or isinstance(number, bool) or number <= viewer.last:
+        if type(down) is not bool or type(number) is not int or number <= viewer.last:
             raise ValueError(f"down true or false, n above {viewer.last}")
         viewer.last = number
         if not viewer.allowance.spend("", asyncio.get_running_loop().time()):
@@ -150,4 +149,4 @@ class Viewers:
 
     def show_supply(self) -> None:
         """Let every viewer know that the meter is wired otherwise."""
-        self._send({"type": "supply", "name": self.view.supply_name})
+        self._send(dumps({"type": "supply", "name": self.view.supply_name}))

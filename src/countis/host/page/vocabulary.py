@@ -18,22 +18,27 @@ from countis.words.quantities import KINDS, PARTIALS, QUANTITIES, TARIFFS
 _LIMITS: Final = {"voltage": (0, 300, 0.1), "frequency": (40, 70, 0.01), "tariff": (0, 300, 1)}
 # Rows of the table of instantaneous values: symbol, how many SI units are shown as one, prefix, decimals.
 _LIVE: Final = (
-    ("V", 1, "", 1), ("U", 1, "", 1), ("I", 1, "", 2), ("P", 1000, "k", 3), ("Q", 1000, "k", 3), ("S", 1000, "k", 3),
+    ("V", 1, "", 1), ("U", 1, "", 1), ("I", 1, "", 2),
+    ("P", 1000, "k", 3), ("Q", 1000, "k", 3), ("S", 1000, "k", 3),
     ("PF", 1, "", 3),
-)  # fmt: skip
+)
 
 
 def vocabulary() -> dict[str, Any]:
     """Return the words of the page, ready for JSON."""
     live = [
-        {"symbol": symbol, "ends": ["12", "23", "31"] if symbol == "U" else ["1", "2", "3"], "scale": scale,
-         "unit": "" if QUANTITIES[symbol].unit == "1" else prefix + QUANTITIES[symbol].unit, "digits": digits}
+        {
+            "symbol": symbol, "ends": ["12", "23", "31"] if symbol == "U" else ["1", "2", "3"],
+            "scale": scale,
+            "unit": "" if QUANTITIES[symbol].unit == "1" else prefix + QUANTITIES[symbol].unit,
+            "digits": digits,
+        }
         for symbol, scale, prefix, digits in _LIVE
-    ]  # fmt: skip
+    ]
     return {
         "models": {
-            name: {"reference": model.reference, "mid": model.mid, "sealable": model.sealable, "plate": model.plate}
-            for name, model in MODELS.items()
+            name: {"reference": of.reference, "mid": of.mid, "sealable": of.sealable, "plate": of.plate}
+            for name, of in MODELS.items()
         },
         "faults": {kind.value: _amount(kind) for kind in FaultKind},
         "phases": PHASES,

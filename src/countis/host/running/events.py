@@ -11,7 +11,7 @@ from countis.words.commands import EventKind
 
 
 def event_rows(log: EventLog, written: int) -> list[dict[str, Any]]:
-    """Return a log as rows of text, oldest first; written: entries it has ever had. Of a lost one only its number is known."""
+    """Return a log as rows of text, oldest first. written: entries it has ever had, some lost since."""
     return [{"number": number, **event_row(entry)} for number, entry in log.entries(written)]
 
 
@@ -21,9 +21,9 @@ def event_row(entry: Entry | None) -> dict[str, str]:
         return {"time": "", "kind": "damaged", "whence": "", "subject": "", "old": "", "new": ""}
     old, new = entry.old, entry.new
     if entry.kind is EventKind.CLOCK:
-        old, new = (clock_text(int(seconds)) for seconds in (old, new))
-    return {"time": clock_text(entry.time), "kind": entry.kind.name.lower(), "whence": entry.origin.name.lower(),
-            "subject": entry.subject, "old": old, "new": new}  # fmt: skip
+        old, new = clock_text(int(old)), clock_text(int(new))
+    row = {"time": clock_text(entry.time), "kind": entry.kind.name.lower()}
+    return {**row, "whence": entry.origin.name.lower(), "subject": entry.subject, "old": old, "new": new}
 
 
 def event_line(row: Mapping[str, str]) -> str:

@@ -1,6 +1,6 @@
 """Feeds one meter from its source at the clock's pace; keeps recent samples and pulses for displays.
 
-Rule: the meter is touched under its lock only; samples are made outside of it. Time is given by the runner.
+Rule: the meter is touched under its lock only; samples are made outside of it.
 """
 
 from __future__ import annotations
@@ -27,42 +27,38 @@ _PIECE: Final = 4000  # samples fed under the lock at once, so that no request w
 _BEHIND: Final = 2.0  # s of host time the meter may be late before it lets the rest go
 _BRIEF: Final = 0.01  # s of host time between feeds at least
 _HEAD_START: Final = 2.5  # s of signal at most that are fed at once, so that there is something to read
-_STALE: Final = 2.0  # s without samples after which it is said
-_LATEST: Final = 4  # blocks of samples that are kept for whoever looks
-_LIGHTS: Final = 64  # flashes and pulses that are kept
+_STALE: Final = 2.0  # s without samples after which a note says so
+_LATEST: Final = 4  # blocks of samples kept for the page
+_LIGHTS: Final = 64  # flashes and pulses kept for the page
 
 
 class Feeder:
     """One meter and its source, at `speed` times the clock. name: of the meter, its identity in this process.
 
-    lock: guards the meter and everything in it. The thread that feeds takes it, that of the memories, each port's and the
-    page's; nobody waits for anything while holding it. `latest`, `lights` and `failure` are written by the feeding thread
-    (`failure` by that of the memories too) and may be read without it.
+    The feeding thread calls `head_start`, `feed_due` and `publish`; who stops it calls `publish` once more.
+    The threads of the memories, the doors and the page call the rest.
     """
 
     def __init__(
-        self,
-        meter: Meter,
-        source: Source,
-        speed: float,
-        *,
-        name: str = "",
-        faults: Faults | None = None,
+        self, meter: Meter, source: Source, speed: float, *, name: str = "", faults: Faults | None = None,
         stale_after: float = math.inf,
     ) -> None:
         self.meter, self.source, self.speed, self.name = meter, source, speed, name
+        # Guards the meter, all in it, and `faults.list` where it is replaced; nobody waits while holding it.
         self.lock = threading.Lock()
         meter.apply([SetPace(speed)])
         self.faults, self.stale_after = faults or Faults(), stale_after
         self.began = time.monotonic_ns()
-        self.latest: deque[NDArray[Any]] = deque(maxlen=_LATEST)  # the last samples
-        self.watched = False  # whether somebody looks at the samples
-        self.lights: deque[tuple[str, float]] = deque(maxlen=_LIGHTS)  # output and monotonic time of flashes and pulses
+        # Shared without the lock: each is one value, replaced or appended to in one step.
+        self.watched = False  # set by the page: whether `latest` is to be filled
+        self.latest: deque[NDArray[Any]] = deque(maxlen=_LATEST)  # samples, filled by the feeding thread
+        self.lights: deque[tuple[str, float]] = deque(maxlen=_LIGHTS)  # output, monotonic s; taken by pages
         self.ended = False  # the source has come to its end
-        self.failure: Exception | None = None  # of its source or its memory; it is fed no more, and says nothing
-        self.reached = speed  # the speed that is kept
-        self._next: Source | None = None  # what to be fed from instead
-        self._last = time.monotonic()
+        self.failure: Exception | None = None  # of source or memory, set by their threads; fed no more
+        self.reached = speed  # how fast the meter really runs
+        self._next: Source | None = None  # set by the page: to be fed from instead
+        self._last = time.monotonic()  # when samples came
+        # Of the feeding thread alone.
         self._volts = source.tariff_volts
         self._rate, self._origin, self._fed = 0.0, 0.0, 0  # samples a second; from when on; since then
         self._second, self._events = meter.now // SECOND, meter.state.events  # that were published last
@@ -72,7 +68,7 @@ class Feeder:
         self._next = source
 
     def fail(self, error: Exception) -> None:
-        """Stop for good, and say so wherever somebody looks; the first reason stays."""
+        """Stop for good; the first reason stays."""
         self.failure = self.failure or error
 
     @property
@@ -92,7 +88,7 @@ class Feeder:
 
     @property
     def stale(self) -> bool:
-        """Whether its values are not to be given out: it has failed, or no samples came for longer than is allowed."""
+        """Whether its values are too old to give out: it has failed, or no samples came for too long."""
         if self.failure is not None:
             return True
         fault = self.faults.on(FaultKind.STALE, self.line_now) if self.faults.list else None
@@ -120,7 +116,7 @@ class Feeder:
         return [f"memory damaged: {page.name.lower()} page" for page in sorted(self.meter.state.lost)]
 
     def snapshot(self) -> Snapshot:
-        """Return what can be seen of the meter now."""
+        """Return the values of the meter now."""
         with self.lock:
             return snapshot(self.meter.state)
 
@@ -133,9 +129,9 @@ class Feeder:
             left -= step
 
     def feed_due(self, stopped: threading.Event, slice_s: float) -> float:
-        """Feed what the clock asks for; return when to come again, in monotonic s: after a slice, or at the stroke of a second.
+        """Feed what the clock asks for; return when to come again, in monotonic s: at most a slice later.
 
-        A machine that cannot keep up runs slower instead of ever later.
+        Earlier where a second of the meter ends. A machine that cannot keep up runs slower, not ever later.
         """
         self._take_next()
         now = time.monotonic()
@@ -153,24 +149,25 @@ class Feeder:
         self._fed += max(0, due)
         spent = time.monotonic() - now
         self.reached = self.speed if spent < slice_s else due / self.meter.rate / spent
-        stroke = self._origin + (self._fed + (1.0 - self.meter.now / 1e9 % 1.0) * self.meter.rate) / self._rate
+        rest = (1.0 - self.meter.now / 1e9 % 1.0) * self.meter.rate  # samples to the end of its second
+        stroke = self._origin + (self._fed + rest) / self._rate
         return min(now + slice_s, max(stroke, now + _BRIEF))
 
     def publish(self, publisher: Publisher) -> None:
-        """Tell of the second and the events that have passed since the last call, if anybody wants to know."""
+        """Publish the second and the events that have passed since the last call."""
         state = self.meter.state
         if state.now // SECOND == self._second and state.events == self._events:
             return
         with self.lock:
             passed = state.now // SECOND != self._second
-            seen = snapshot(state) if passed and publisher.has_subscribers else None
+            values = snapshot(state) if passed and publisher.has_subscribers else None
             entries = [(n, entry) for n, entry in state.log.entries(state.events) if n >= self._events]
             self._second, self._events = state.now // SECOND, state.events
         for number, entry in entries:
             if entry is not None:
                 publisher.event(self.name, number, entry)
-        if seen is not None:
-            publisher.second(self.name, seen)
+        if values is not None:
+            publisher.second(self.name, values)
 
     def _feed(self, count: int, stopped: threading.Event) -> None:
         """Feed `count` samples in pieces, until the source has ended."""
@@ -186,7 +183,8 @@ class Feeder:
                 events = self.meter.feed(block)
                 drift = self.faults.on(FaultKind.DRIFT, self.line_now)
                 if drift is not None:
-                    self.meter.apply([NudgeClock(round(len(block) / self.meter.rate * 1e3 * drift.amount))])
+                    nudge = len(block) / self.meter.rate * 1e3 * drift.amount
+                    self.meter.apply([NudgeClock(round(nudge))])
             if self.watched:
                 self.latest.append(block)
             self._keep_lights(events)

@@ -31,7 +31,7 @@ def checksums() -> tuple[int, int]:
 
 @functools.cache
 def installed() -> Firmware:
-    """Return what the meter shows of it; metrological files that are not those recorded are a malfunction (decision 28)."""
+    """Return what the meter shows; a CS1 that is not the recorded one is a malfunction (decision 28)."""
     cs1, cs2 = checksums()
     recorded = RECORDED.read_text().strip() if RECORDED.exists() else ""
     major, minor, revision = (int(part) for part in __version__.split("."))
@@ -43,8 +43,8 @@ def versions() -> dict[str, str]:
     import numba
     import numpy as np
 
-    return {"countis": __version__, "CS1": f"{checksums()[0]:08X}", "python": platform.python_version(),
-            "numpy": np.__version__, "numba": numba.__version__}  # fmt: skip
+    ours = {"countis": __version__, "CS1": f"{checksums()[0]:08X}"}
+    return {**ours, "python": platform.python_version(), "numpy": np.__version__, "numba": numba.__version__}
 
 
 if __name__ == "__main__":

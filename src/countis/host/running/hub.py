@@ -1,6 +1,6 @@
-"""The meters behind the doors of a line: which one a request is for, what it answers, what goes wrong on purpose.
+"""The meters behind the doors of a line: which one a request is for, what it answers, its faults on purpose.
 
-Rule: doors move bytes, meters answer under their lock; this decides who is asked. LineModel time is monotonic ns.
+Rule: doors move bytes, meters answer under their lock; this decides who is asked.
 """
 
 from __future__ import annotations
@@ -38,20 +38,21 @@ class Exchange(NamedTuple):
 
 
 class MeterPort:
-    """One meter on a line: its requests are counted, and its faults on purpose are done to its replies.
+    """One meter on a line, with its faults on purpose. swapped: A and B are exchanged, so it hears nothing.
 
-    Replies to reads are cached until anything of the meter moves. They are filed under the meter's lock and given out
-    without it: each is the whole of one moment, and a read that began before the next may get it. Called by the threads of
-    all doors of its line. swapped: A and B are exchanged, it hears nothing.
+    Called by the threads of all doors of its line, and by the page. Replies to reads are cached until the
+    meter changes. They are filed under its lock and given out without it: each is the whole of one moment,
+    and a read that began before the next may get it.
     """
 
     def __init__(self, feeder: Feeder, *, swapped: bool = False) -> None:
         self.feeder, self.swapped = feeder, swapped
-        self.requests = 0
+        self.requests = 0  # counted without a lock where the reply was cached: a display, no account
+        # Written under the meter's lock, read without.
         self._tcp: dict[bytes, bytes] = {}  # request -> reply, both without the transaction
         self._rtu: dict[bytes, bytes] = {}  # frames; apart, since bytes of one may look like the other
         self._moment = -1  # state.changes when they were worked out
-        self.exchanges: deque[Exchange] | None = None  # what was said, while a monitor is open
+        self.exchanges: deque[Exchange] | None = None  # set by the page for its monitor, filled by doors
 
     @property
     def address(self) -> int:
@@ -60,13 +61,13 @@ class MeterPort:
 
     @property
     def speed(self) -> Speed:
-        """How fast it is set to speak."""
+        """Speed and character in force."""
         settings = self.feeder.meter.settings
         return Speed(int(settings["baud"]), str(settings["parity"]), int(settings["stop_bits"]))
 
     @property
     def fault_rows(self) -> list[dict[str, Any]]:
-        """The faults that hold or will, as tables that count from now."""
+        """The faults that hold or will hold, as tables whose times count from now."""
         now = self.feeder.line_now
         return [fault_row(fault, now) for fault in self.feeder.faults.list if fault.end > now]
 
@@ -81,9 +82,9 @@ class MeterPort:
             faults.list = new
 
     def note(self, port: str, unit: int, request: bytes, reply: bytes) -> None:
-        """Keep what was said for the monitor, if one is open."""
-        if self.exchanges is not None:
-            self.exchanges.append(Exchange(time.time(), port, unit, request, reply))
+        """Keep an exchange for the monitor, if one is open."""
+        if (exchanges := self.exchanges) is not None:
+            exchanges.append(Exchange(time.time(), port, unit, request, reply))
 
     def _is_silent(self) -> bool:
         feeder = self.feeder
@@ -117,7 +118,7 @@ class MeterPort:
         return answer
 
     def tcp(self, envelope: tcp.Envelope) -> Answer:
-        """Answer a TCP request that is for this meter; one that cannot speak gets what a gateway would say."""
+        """Answer a TCP request for this meter; while it is silent, as a gateway would."""
         feeder, silent = self.feeder, self._is_silent()
         with feeder.lock:
             self.requests += 1
@@ -160,37 +161,37 @@ def _names(faults: Sequence[Fault]) -> str:
 
 
 class LineHub:
-    """The meters of one line, as what answers behind its doors. speed: of the line; None: it follows its meter.
+    """The meters of one line, an `Answering` for its doors. speed: of the line; None: it follows its meter.
 
-    Meters set to another speed hear nothing of it. policy: what is refused before any meter hears of it.
+    Meters set to another speed hear nothing of it. policy: what is refused before any meter sees it.
+    Called by the threads of all doors of the line, without a lock: each field changes in one step.
     """
 
-    def __init__(self, ports: Sequence[MeterPort], speed: Speed | None = None, policy: Policy | None = None) -> None:
+    def __init__(
+        self, ports: Sequence[MeterPort], speed: Speed | None = None, policy: Policy | None = None
+    ) -> None:
         self.ports, self._fixed_speed, self._policy = tuple(ports), speed, policy or Policy()
         self._alone = self.ports[0] if len(self.ports) == 1 else None
         self.troubles: list[str] = []  # of doors, for the status line
-        self._refused = 0  # requests for a unit that is not there, or that were refused
-        self._by_address: dict[int, list[MeterPort]] = {}
-        self._settings_seen = -1
+        self._refused = 0  # requests that were, and those for a unit that is not there; a display, no account
+        # Meters that hear the line by address, and the count of setting changes when they were looked up.
+        self._directory: tuple[dict[int, list[MeterPort]], int] = {}, -1
         self.addresses()
 
     def report(self, trouble: str, *, over: bool = False) -> None:
         """Take note of a trouble of a door, or that it is over."""
-        if over:
-            self.troubles.remove(trouble)
-        else:
-            self.troubles.append(trouble)
+        (self.troubles.remove if over else self.troubles.append)(trouble)
 
     def addresses(self) -> set[int]:
-        """Return the addresses that are answered, looked up again where any setting has changed."""
-        seen = sum(port.feeder.meter.state.setting_changes for port in self.ports)
-        if seen != self._settings_seen:
+        """Return the addresses that are answered, looked up again if any setting has changed."""
+        changes = sum(port.feeder.meter.state.setting_changes for port in self.ports)
+        if changes != self._directory[1]:
             by_address: dict[int, list[MeterPort]] = {}
             for port in self.ports:
                 if self._fixed_speed is None or port.speed == self._fixed_speed:
                     by_address.setdefault(port.address, []).append(port)
-            self._by_address, self._settings_seen = by_address, seen
-        return set(self._by_address)
+            self._directory = by_address, changes
+        return set(self._directory[0])
 
     @property
     def speed(self) -> Speed:
@@ -210,7 +211,7 @@ class LineHub:
                 port.rtu(frame)
             return SILENCE
         self.addresses()
-        addressed = self._by_address.get(frame[0], ())
+        addressed = self._directory[0].get(frame[0], ())
         if refusal is not None and addressed:
             self._refused += 1
             return Answer(0, rtu.frame(frame[0], pdu.exception(frame[1], refusal)))
@@ -223,25 +224,19 @@ class LineHub:
         """Return what a master hears of replies that begin together."""
         line = LineModel(self.speed.baud, cable=Cable())
         first = min(answer.delay_ns for answer in answers)
-        ends = [line.send(station, answer.data, answer.delay_ns - first) for station, answer in enumerate(answers, 1)]
-        return bytes({byte.at: byte.value for byte in line.received(0, -1, max(ends))}.values())
-
-    def _unit(self, unit: int) -> MeterPort | None:
-        """Return the meter that a unit id of TCP is for: several are known by their address alone (decision 35)."""
-        self.addresses()
-        if self._alone is not None and unit in _ANY_UNIT:
-            return self._alone
-        return self._only(unit)
+        end = max(line.send(k, answer.data, answer.delay_ns - first) for k, answer in enumerate(answers, 1))
+        return bytes({byte.at: byte.value for byte in line.received(0, -1, end)}.values())
 
     def _only(self, unit: int) -> MeterPort | None:
         """Return the one meter of an address, as it was when last looked up."""
-        ports = self._by_address.get(unit, ())
+        ports = self._directory[0].get(unit, ())
         return ports[0] if len(ports) == 1 else None
 
     def tcp(self, envelope: tcp.Envelope) -> Answer:
-        """Answer a TCP request; where nobody has the unit, or two have it, as a gateway does."""
-        port = self._unit(envelope.unit)
-        refusal = self._policy.refusal(envelope.pdu, time.monotonic()) if port is not None else pdu.Code.GATEWAY_TARGET
+        """Answer a TCP request; if nobody has the unit, or two have it, as a gateway does (decision 35)."""
+        self.addresses()
+        port = self._alone if envelope.unit in _ANY_UNIT and self._alone else self._only(envelope.unit)
+        refusal = self._policy.refusal(envelope.pdu, time.monotonic()) if port is not None else None
         if port is not None and refusal is None:
             return port.tcp(envelope)
         self._refused += 1
@@ -251,7 +246,7 @@ class LineHub:
         return Answer(0, tcp.wrap(envelope.transaction, envelope.unit, reply))
 
     def tcp_cached(self, request: bytes) -> bytes | None:
-        """Return the reply to a whole TCP request, if it is cached; a setting just changed is seen once anything moves."""
+        """Return the reply to a whole TCP request, if it is cached and still holds."""
         port = self._alone or (self._only(request[_UNIT_AT]) if len(request) > _UNIT_AT else None)
         if port is None:
             return None
@@ -264,9 +259,7 @@ class LineHub:
     def rtu_cached(self, frame: bytes) -> bytes | None:
         """Return the reply to a whole RTU frame, if it is cached."""
         port = self._alone or self._only(frame[0])
-        if port is None:
-            return None
-        reply = port.rtu_cached(frame)
-        if reply is not None:
+        reply = port.rtu_cached(frame) if port is not None else None
+        if port is not None and reply is not None:
             port.note("RTU", frame[0], frame[1:-2], reply[1:-2])
         return reply

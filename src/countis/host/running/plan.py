@@ -1,4 +1,4 @@
-"""What is to run: lines with their doors and meters, as values. `run` is a plan of one line and one meter, `bus` of many.
+"""What is to run: lines with their doors and meters, as values; `run` has one line and one meter, `bus` many.
 
 Rule: everything that the command line and a site file say ends here; plant.py opens it.
 """
@@ -34,7 +34,7 @@ class DoorKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One way to a line. at: `pty` or a device for a serial one, else host and port. option: which flag or key says so."""
+    """One way to a line. at: `pty`, a device, or host and port. option: the flag or key that asks for it."""
 
     kind: DoorKind
     at: str | Endpoint
@@ -43,9 +43,9 @@ class Door:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterPlan:
-    """One meter. model: that it must be, None: whatever its memory is, `default` where there is none.
+    """One meter. model: that its memory must be of, None: any; default: of a new memory.
 
-    name: its identity in this process; "" is that of its model. supply: None is the workshop; recording: instead of it.
+    name: its identity in this process, "" is its model's. supply: None is the workshop; recording: instead.
     """
 
     name: str
@@ -64,7 +64,7 @@ class MeterPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinePlan:
-    """One line. speed: None is that of its meter. paced: the model that a pty goes through. keep_silence: also on a pty."""
+    """One line. speed: None is that of its meter. paced: the model of a pty. keep_silence: also on a pty."""
 
     doors: tuple[Door, ...]
     meters: tuple[MeterPlan, ...]
@@ -75,7 +75,7 @@ class LinePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything one process runs. data: the folder that the ready file names. patience: s to wait for the first values."""
+    """All that one process runs. data: named in the ready file. patience: s to wait for the first values."""
 
     lines: tuple[LinePlan, ...]
     data: Path
@@ -89,8 +89,3 @@ class Plan:
     diagnostics: bool = False
     log: bool = False
     patience: float = math.inf
-
-    @property
-    def meters(self) -> list[MeterPlan]:
-        """All meters, line by line."""
-        return [meter for line in self.lines for meter in line.meters]

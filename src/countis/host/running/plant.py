@@ -1,8 +1,8 @@
-"""Opens what a plan says, runs it until a signal or the end of its sources, and closes it: the one program of `run` and `bus`.
+"""Opens what a plan says, runs it until a signal or the end of its sources, and closes it.
 
-Rule: everything that can fail is opened before anything is written, and at the end doors are closed before the last sync, so
-that nothing that was answered is lost. One thread feeds all meters, one syncs their memories, one answers each door; asyncio
-serves the page, and prints.
+Rule: what can fail is opened before anything is written, and doors are closed before the last sync, so that
+nothing that was answered is lost. One thread feeds all meters, one saves their memories, one answers each
+door; the main thread has the loop, which serves the page and prints.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, TextIO
@@ -29,7 +30,7 @@ from countis.host.running.memory_file import MemoryFile
 from countis.host.running.plan import Door, DoorKind, Endpoint, LinePlan, MeterPlan, Plan
 from countis.host.running.publish import Publisher
 from countis.host.running.runner import Runner
-from countis.host.running.sources import open_source, supply_document, supply_name
+from countis.host.running.sources import open_source, supply_file, supply_name
 from countis.meter.memory.image import VERSION, stale_fragments
 from countis.meter.meter import Meter
 from countis.modbus.line.faults import Faults
@@ -37,7 +38,7 @@ from countis.modbus.table import Table
 from countis.models import Model
 from countis.serve.answering import Answering
 from countis.serve.serial_port import SerialPort
-from countis.serve.tcp_port import RtuTcpPort, TcpPort, TcpServer, raise_file_limit
+from countis.serve.tcp_port import RtuTcpRequests, TcpRequests, TcpServer, raise_file_limit
 from countis.serve.trace_file import Traced, TraceFile
 from countis.serve.web.guard import is_local
 from countis.words.clock import EPOCH_UNIX
@@ -46,12 +47,12 @@ from countis.words.errors import MemoryImageError, SettingError
 
 _NEW_CT: Final = (200, 5)  # of a new memory (decision 22)
 _FILES_EACH: Final = 3  # a memory, its owner, and one to spare
-Port = SerialPort | TcpServer
+OpenDoor = SerialPort | TcpServer
 
 
 @dataclass(frozen=True, slots=True)
 class OpenMeter:
-    """A meter with its port and its memory; supply: the document it is fed from, None for a recording, and its name.
+    """A meter with its port and its memory. supply: the tables it is fed from, None of a recording.
 
     changed: what the plan changed of the settings that were stored.
     """
@@ -75,7 +76,7 @@ class OpenLine:
 
     plan: LinePlan
     hub: LineHub
-    ports: dict[DoorKind, Port]
+    doors: dict[DoorKind, OpenDoor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,9 @@ class Plant:
     web: str | None
 
     @property
-    def ports(self) -> list[Port]:
+    def doors(self) -> list[OpenDoor]:
         """Every door."""
-        return [port for line in self.lines for port in line.ports.values()]
+        return [door for line in self.lines for door in line.doors.values()]
 
     @property
     def requests(self) -> int:
@@ -104,8 +105,8 @@ class Plant:
         return [text for line in self.lines for text in line.hub.troubles]
 
 
-# What shows meters in a browser: given them, their runner, where and the token, it gives where it is for as long as it lasts.
-Page = Callable[[Sequence[OpenMeter], Runner, Endpoint, str | None], contextlib.AbstractAsyncContextManager[str]]
+# Serves a page of these meters at an endpoint, behind a token if there is one; it gives HOST:PORT.
+PageServer = Callable[[Sequence[OpenMeter], Runner, Endpoint, str | None], AbstractAsyncContextManager[str]]
 
 
 class Face(Protocol):
@@ -124,9 +125,6 @@ class Face(Protocol):
         """Return what is printed when all sources have come to their end."""
 
 
-# memories
-
-
 def local_seconds() -> int:
     """Return the local wall clock in seconds since 2000-01-01 00:00."""
     now = time.time()
@@ -134,42 +132,44 @@ def local_seconds() -> int:
 
 
 def load_or_create(memory: MemoryFile, model: Model | None, default: Model) -> tuple[Meter, bool]:
-    """Return the meter of a memory, as it is now, or a new one; and whether it was stored. MemoryImageError."""
+    """Return the meter of a memory as it is now, or a new one; and whether it was stored."""
     image, line_clock = memory.read(), time.monotonic_ns
     if image is None:
         primary, secondary = _NEW_CT
-        return Meter(model or default, firmware=installed(), clock=local_seconds(), line_clock=line_clock,
-                     ct_primary=primary, ct_secondary=secondary), False  # fmt: skip
+        meter = Meter(
+            model or default, firmware=installed(), clock=local_seconds(), line_clock=line_clock,
+            ct_primary=primary, ct_secondary=secondary,
+        )
+        return meter, False
     try:
         meter = Meter.load(image, firmware=installed(), model=model or default, line_clock=line_clock)
     except MemoryImageError as error:
         raise error.inside(memory.path) from None
     if model is not None and meter.model is not model:
-        raise MemoryImageError(memory.path, f"belongs to an {meter.model.name}", "its model, or another --data")
+        wrong = f"belongs to an {meter.model.name}"
+        raise MemoryImageError(memory.path, wrong, "its model, or another --data")
     meter.advance(memory.age_ns())  # the power was off, the clock went on (decision 55)
     meter.apply([Note(EventKind.POWER, "start")], Origin.METER)
     return meter, True
 
 
 def prepare_memory(memory: MemoryFile, meter: Meter) -> None:
-    """Let a memory be what its meter is now: made, freed of what a cut has left, or written anew from an earlier layout."""
+    """Let a memory be what its meter is: made, freed of what a cut has left, or in the present layout."""
     if meter.state.lost:
         return
     image = memory.read()
-    if image is None or meter.store.version < VERSION:
+    version = meter.store.version
+    if image is None or version < VERSION:
         if image is not None:
-            meter.apply([Note(EventKind.MEMORY, "layout", str(meter.store.version), str(VERSION))], Origin.METER)
+            meter.apply([Note(EventKind.MEMORY, "layout", str(version), str(VERSION))], Origin.METER)
         memory.create(meter.save())
         return
     stale = list(stale_fragments(image))
     names = dict.fromkeys(name for name, _ in stale)
     meter.apply([Note(EventKind.MEMORY, name, new="cleaned") for name in names], Origin.METER)
     if stale:
-        memory.write([write for _, write in stale])  # synced before anything else, or the next bytes could make them whole
+        memory.write([write for _, write in stale])  # synced first, or the next bytes could make them whole
     memory.write(meter.writes())
-
-
-# what is opened
 
 
 def _open_meter(plan: Plan, at: MeterPlan, stack: contextlib.AsyncExitStack) -> OpenMeter:
@@ -189,52 +189,42 @@ def _open_meter(plan: Plan, at: MeterPlan, stack: contextlib.AsyncExitStack) -> 
     faults = Faults(at.faults, at.seed if at.seed is not None else 1)
     name = at.name or meter.model.name
     feeder = Feeder(meter, source, plan.speed, name=name, faults=faults, stale_after=at.stale_after)
-    document = None if at.recording is not None else supply_document(at.supply)
+    supply = supply_file(at.supply)[1] if at.recording is None else None
     port = MeterPort(feeder, swapped=at.swapped)
-    return OpenMeter(feeder, port, memory, document, supply_name(at.supply, at.recording), changed)
+    return OpenMeter(feeder, port, memory, supply, supply_name(at.supply, at.recording), changed)
 
 
-def _open_line(plan: Plan, at: LinePlan, hub: LineHub, answering: Answering, stack: contextlib.AsyncExitStack) -> OpenLine:
-    """Open every door of a line."""
-    ports: dict[DoorKind, Port] = {}
-    for door in at.doors:
-        port = ports[door.kind] = _open_door(plan, at, door, answering)
-        stack.callback(port.close)
-    return OpenLine(at, hub, ports)
-
-
-def _open_door(plan: Plan, line: LinePlan, door: Door, answering: Answering) -> Port:
+def _open_door(plan: Plan, line: LinePlan, door: Door, answering: Answering) -> OpenDoor:
     if isinstance(door.at, str):
         return SerialPort(answering, door.at, keep_silence=line.keep_silence, line=line.paced)
-    kind = RtuTcpPort if door.kind is DoorKind.RTU_TCP else TcpPort
-    tls = plan.access.tls if door.kind is DoorKind.TLS else None
-    return TcpServer(answering, kind, door.at, door.option, most=plan.most, tls=tls, policy=plan.access.policy)
+    kind = RtuTcpRequests if door.kind is DoorKind.RTU_TCP else TcpRequests
+    access = plan.access
+    tls = access.tls if door.kind is DoorKind.TLS else None
+    return TcpServer(answering, kind, door.at, door.option, most=plan.most, tls=tls, policy=access.policy)
 
 
-async def _open_web(
-    plan: Plan, page: Page, meters: Sequence[OpenMeter], runner: Runner, stack: contextlib.AsyncExitStack
-) -> str | None:
-    """Serve the page, if it is wanted; SettingError where others than this machine could reach it without a token."""
-    if plan.web is None:
-        return None
-    host, port = plan.web
-    if plan.token == "":
+def _check_token(web: Endpoint, token: str | None) -> None:
+    """Refuse a page that others than this machine could reach without a token; SettingError."""
+    host, port = web
+    if token == "":
         raise SettingError("--token", "empty", "a secret, or no --token on loopback")
-    if plan.token is None and not is_local(host):
-        raise SettingError(f"--web {host}:{port}", "reached from elsewhere", "127.0.0.1, localhost, or with --token")
-    return await stack.enter_async_context(page(meters, runner, plan.web, plan.token))
+    if token is None and not is_local(host):
+        allowed = "127.0.0.1, localhost, or with --token"
+        raise SettingError(f"--web {host}:{port}", "reached from elsewhere", allowed)
 
 
-async def open_plant(plan: Plan, page: Page, stack: contextlib.AsyncExitStack) -> Plant:
-    """Open everything, in the order in which it is not to be closed; what fails is one line and leaves all as it was."""
+async def open_plant(plan: Plan, page: PageServer, stack: contextlib.AsyncExitStack) -> Plant:
+    """Open everything, to be closed in opposite order; what fails is one line and leaves all as it was."""
     doors = sum(door.kind is not DoorKind.SERIAL for line in plan.lines for door in line.doors)
-    raise_file_limit(plan.most * doors + _FILES_EACH * len(plan.meters))
+    raise_file_limit(plan.most * doors + _FILES_EACH * sum(len(line.meters) for line in plan.lines))
     groups = [[_open_meter(plan, meter, stack) for meter in line.meters] for line in plan.lines]
     meters = [meter for group in groups for meter in group]
     if plan.ready_file is not None:
         write_ready(plan.ready_file, None)
-    hubs = [LineHub([meter.port for meter in group], line.speed, plan.access.policy)
-            for line, group in zip(plan.lines, groups, strict=True)]  # fmt: skip
+    hubs = [
+        LineHub([meter.port for meter in group], line.speed, plan.access.policy)
+        for line, group in zip(plan.lines, groups, strict=True)
+    ]
     answering: list[Answering] = [*hubs]
     if plan.trace is not None:
         file = TraceFile(plan.trace, lambda unit: _table_of(hubs, unit), hubs[0].report)
@@ -242,20 +232,27 @@ async def open_plant(plan: Plan, page: Page, stack: contextlib.AsyncExitStack) -
         answering = [Traced(hub, file) for hub in hubs]
     runner = Runner([(meter.feeder, meter.memory) for meter in meters], Publisher())
     stack.callback(runner.stop)
-    lines = [_open_line(plan, *at, stack) for at in zip(plan.lines, hubs, answering, strict=True)]
-    web = await _open_web(plan, page, meters, runner, stack)
+    lines = [OpenLine(line, hub, {}) for line, hub in zip(plan.lines, hubs, strict=True)]
+    for line, behind in zip(lines, answering, strict=True):
+        for door in line.plan.doors:
+            line.doors[door.kind] = _open_door(plan, line.plan, door, behind)
+            stack.callback(line.doors[door.kind].close)
+    web = None
+    if plan.web is not None:
+        _check_token(plan.web, plan.token)
+        web = await stack.enter_async_context(page(meters, runner, plan.web, plan.token))
     return Plant(plan, lines, meters, runner, web)
 
 
 def _table_of(hubs: Sequence[LineHub], unit: int) -> Table:
-    """Return the table that explains what is said to a unit: of the first meter with it, or of the first of all."""
+    """Return the table that explains frames of a unit: of the first meter with it, or of the first of all."""
     ports = [port for hub in hubs for port in hub.ports]
     port = next((port for port in ports if port.address == unit), ports[0])
     return port.feeder.meter.model.family.table
 
 
 def write_ready(path: Path, content: Mapping[str, object] | None) -> None:
-    """Write the ready file whole; None takes an old one away, and tells early whether the new one can be written."""
+    """Write the ready file whole; None removes an old one, and fails if a new one could not be written."""
     fresh = path.with_name(path.name + ".new")
     try:
         if content is None:
@@ -269,10 +266,7 @@ def write_ready(path: Path, content: Mapping[str, object] | None) -> None:
         raise SettingError(f"--ready-file {path}", error.strerror, "a file that can be written") from None
 
 
-# while it runs
-
-
-async def serve(plan: Plan, face: Face, page: Page, out: TextIO | None) -> int:
+async def serve(plan: Plan, face: Face, page: PageServer, out: TextIO | None) -> int:
     """Run until a signal, or until nothing is fed any more; return the exit code."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -282,17 +276,18 @@ async def serve(plan: Plan, face: Face, page: Page, out: TextIO | None) -> int:
         runner = plant.runner
         for meter in plant.meters:
             prepare_memory(meter.memory, meter.meter)
-        for port in plant.ports:
-            port.start()
+        for door in plant.doors:
+            door.start()
         runner.start()
         await _until_ready(runner, stop, plan.patience)
         if runner.failure is None and not stop.is_set():
             print(face.greeting(plant), file=out, flush=True)
             if plan.ready_file is not None:
-                write_ready(plan.ready_file, {"pid": os.getpid(), **face.ready(plant), "data": str(plan.data)})
+                ready = {"pid": os.getpid(), **face.ready(plant), "data": str(plan.data)}
+                write_ready(plan.ready_file, ready)
             await _watch(plant, face, stop, out)
-        for port in plant.ports:
-            port.stop()
+        for door in plant.doors:
+            door.stop()
     if runner.failure is not None:
         raise runner.failure
     if runner.ended:
@@ -302,15 +297,14 @@ async def serve(plan: Plan, face: Face, page: Page, out: TextIO | None) -> int:
 
 async def _until_ready(runner: Runner, stop: asyncio.Event, patience: float) -> None:
     """Wait until there is something to read, or for as long as the source may be silent."""
-    deadline = time.monotonic() + patience
-    while not (runner.ready.is_set() or runner.stopped.is_set() or stop.is_set()) and time.monotonic() < deadline:
+    deadline, over = time.monotonic() + patience, (runner.ready, runner.stopped, stop)
+    while not any(event.is_set() for event in over) and time.monotonic() < deadline:
         await asyncio.sleep(0.01)
 
 
 async def _watch(plant: Plant, face: Face, stop: asyncio.Event, out: TextIO | None) -> None:
-    """Print the status, and what is new in the logs, each second until the runner stops or a signal asks for it."""
-    runner, several = plant.runner, len(plant.meters) > 1
-    events = EventPrinter(several)
+    """Print the status and the events each second, until the runner stops or a signal comes."""
+    runner, events = plant.runner, EventPrinter(len(plant.meters) > 1)
     if plant.plan.log:
         runner.publisher.subscribe(events)
     while not stop.is_set() and not runner.stopped.is_set():
@@ -322,7 +316,6 @@ async def _watch(plant: Plant, face: Face, stop: asyncio.Event, out: TextIO | No
         print(file=out)
 
 
-def run_plan(plan: Plan, face: Face, page: Page) -> int:
-    """Run a plan in this process."""
-    result: Any = uvloop.run(serve(plan, face, page, sys.stdout))
-    return int(result)
+def run_plan(plan: Plan, face: Face, page: PageServer) -> int:
+    """Run a plan in this process; return the exit code."""
+    return int(uvloop.run(serve(plan, face, page, sys.stdout)))

@@ -1,7 +1,8 @@
-"""The way out for values: each second and each event of every meter of this process, to whoever has subscribed.
+"""The way out for values: each second and each event of every meter of this process, to its subscribers.
 
-Rule: subscribers are called from the thread that feeds the meters, outside of every lock. They return at once; what takes
-time they hand on to a thread or a loop of their own. One that fails is told of and does not stop the others, nor a meter.
+Rule: subscribers are called outside of every lock, from the thread that feeds the meters, and at the end from
+the one that stops them. They return at once; what takes time they hand on to a thread or a loop of their own.
+One that fails is reported, and stops neither the others nor a meter.
 """
 
 from __future__ import annotations
@@ -16,28 +17,24 @@ from countis.meter.state import Snapshot
 
 
 class Subscriber(Protocol):
-    """Who wants to know. name: of the meter, its identity in this process."""
+    """Who is told. name: of the meter, its identity in this process."""
 
     def on_second(self, name: str, snapshot: Snapshot) -> None:
         """Take the values of a second that has passed in meter time."""
 
     def on_event(self, name: str, number: int, entry: Entry) -> None:
-        """Take an entry of the event log; numbers rise by one, and leave out what came faster than the log is long."""
+        """Take an entry of the log; numbers rise by one; skipped is what came faster than the log is long."""
 
 
 class Publisher:
-    """Hands on to its subscribers; they may come and go from any thread."""
+    """Hands on to its subscribers, of whom the main thread may add more at any time."""
 
     def __init__(self) -> None:
-        self._subscribers: tuple[Subscriber, ...] = ()  # replaced, never changed: who reads it needs no lock
+        self._subscribers: tuple[Subscriber, ...] = ()  # replaced, never changed: reading it needs no lock
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Let one more know of everything from now on."""
+        """Tell one more of everything from now on."""
         self._subscribers = (*self._subscribers, subscriber)
-
-    def unsubscribe(self, subscriber: Subscriber) -> None:
-        """Let one know of nothing more."""
-        self._subscribers = tuple(other for other in self._subscribers if other is not subscriber)
 
     @property
     def has_subscribers(self) -> bool:

@@ -18,11 +18,13 @@ from countis.supply.toml_file import RecordingPlan, SupplyPlan, read_supply
 from countis.words.errors import SupplyError
 
 DEFAULT: Final = "workshop.toml"
-_ALLOWED: Final = "COMTRADE .cfg beside its .dat, .wav, .csv, raw .f32 .f64 .s16 .s24 .s32 .raw, - for standard input"
+_ALLOWED: Final = (
+    "COMTRADE .cfg beside its .dat, .wav, .csv, raw .f32 .f64 .s16 .s24 .s32 .raw, - for standard input"
+)
 
 
 class Source(Samples, Protocol):
-    """Samples with what else the supply says."""
+    """Samples, with the volts at the tariff input and the seconds played."""
 
     @property
     def tariff_volts(self) -> float: ...
@@ -36,9 +38,8 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except (OSError, ValueError) as error:
-        raise SupplyError(
-            path, str(getattr(error, 'strerror', None) or error), "a file that can be read"
-        ) from None
+        reason = getattr(error, "strerror", None) or error
+        raise SupplyError(path, reason, "a file that can be read") from None
 
 
 def read_text(path: Path) -> str:
@@ -49,20 +50,18 @@ def read_text(path: Path) -> str:
         raise SupplyError(path, f"byte {error.start} is not UTF-8", "UTF-8 text") from None
 
 
-def _supply_text(path: Path | None) -> str:
-    return resources.files("countis.supply").joinpath(DEFAULT).read_text("utf-8") if path is None else read_text(path)
-
-
 @functools.cache
+def supply_file(path: Path | None) -> tuple[SupplyPlan, dict[str, Any] | None]:
+    """Read a supply file once, or the packaged workshop: its plan, and its tables, None of a recording."""
+    packaged = resources.files("countis.supply").joinpath(DEFAULT)
+    text = packaged.read_text("utf-8") if path is None else read_text(path)
+    plan = read_supply(text, DEFAULT if path is None else str(path))
+    return plan, tomllib.loads(text) if plan.recording is None else None
+
+
 def supply_plan(path: Path | None) -> SupplyPlan:
-    """Read a supply file, or the workshop that comes with the package."""
-    return read_supply(_supply_text(path), DEFAULT if path is None else str(path))
-
-
-def supply_document(path: Path | None) -> dict[str, Any] | None:
-    """Return the tables of a supply file that was read already; None where it is a recording."""
-    document = tomllib.loads(_supply_text(path))
-    return None if "recording" in document else document
+    """Return the plan of a supply file."""
+    return supply_file(path)[0]
 
 
 def supply_name(path: Path | None, recording: str | None) -> str:
@@ -74,7 +73,7 @@ def supply_name(path: Path | None, recording: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """How raw samples are to be taken: samples per second, f32 f64 s16 s24 s32, scales to V and secondary A."""
+    """How raw samples are taken: samples per second, f32 f64 s16 s24 s32, scales to V and secondary A."""
 
     rate: float = 8000.0
     form: str = "f32"
@@ -90,7 +89,8 @@ def read_recording(path: Path, raw: Raw) -> Recorded:
     """Read a recorded file, by its ending; SupplyError in one line where it cannot be."""
     kind, name = path.suffix.lower().lstrip("."), str(path)
     if kind == "cfg":
-        data = next((p for p in (path.with_suffix(".dat"), path.with_suffix(".DAT")) if p.exists()), path.with_suffix(".dat"))
+        lower, upper = path.with_suffix(".dat"), path.with_suffix(".DAT")
+        data = upper if upper.exists() and not lower.exists() else lower
         cfg = read_file(path)
         try:
             text = cfg.decode("utf-8-sig")
@@ -103,7 +103,7 @@ def read_recording(path: Path, raw: Raw) -> Recorded:
         return read_csv(read_text(path), raw.rate, name)
     if kind == "raw" or kind in RAW_FORMATS:
         return read_raw(read_file(path), raw.rate, raw.form if kind == "raw" else kind, name)
-    raise SupplyError(path, "unknown kind of recording", str(_ALLOWED))
+    raise SupplyError(path, "unknown kind of recording", _ALLOWED)
 
 
 def recording(plan: RecordingPlan, beside: Path, raw: Raw, tariff_volts: float = 0.0) -> Source:
@@ -118,19 +118,24 @@ def _pull(count: int) -> bytes:
     try:
         return os.read(0, count)
     except OSError as error:
-        raise SupplyError("standard input", str(error.strerror), "raw samples or a WAV") from None
+        raise SupplyError("standard input", error.strerror, "raw samples or a WAV") from None
 
 
-def open_source(supply: Path | None, recorded: str | None, ratio: float, midnight: float, raw: Raw,
-                seed: int | None = None) -> Source:  # fmt: skip
-    """Open what `--supply` or `--recording` name; the workshop where neither is given. seed: instead of the supply's own."""
+def open_source(
+    supply: Path | None, recorded: str | None, ratio: float, midnight: float, raw: Raw,
+    seed: int | None = None,
+) -> Source:
+    """Open what `--supply` or `--recording` name, the workshop without either. seed: instead of the supply's.
+
+    ratio: of the CTs; midnight: seconds since then; raw: how raw samples are to be taken. SupplyError.
+    """
     if recorded == "-":
         return RawStream(_pull, raw.rate, raw.form, raw.v_scale, raw.i_scale)
     if recorded is not None:
         return recording(RecordingPlan(recorded, {}, raw.v_scale, raw.i_scale), Path(), raw)
-    described = supply_plan(supply)
-    if described.recording is not None:
+    plan = supply_plan(supply)
+    if plan.recording is not None:
         beside = supply.parent if supply is not None else Path()
-        volts = described.states[0][1].state.tariff_volts
-        return recording(described.recording, beside, replace(raw, rate=described.rate), volts)
-    return (described if seed is None else replace(described, seed=seed)).build(ratio, midnight)
+        volts = plan.states[0][1].state.tariff_volts
+        return recording(plan.recording, beside, replace(raw, rate=plan.rate), volts)
+    return (plan if seed is None else replace(plan, seed=seed)).build(ratio, midnight)

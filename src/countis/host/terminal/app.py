@@ -1,7 +1,7 @@
 """`countis panel`: a meter that runs somewhere, with its LCD, its three keys and its values, in a terminal.
 
-Rule: it shows what the server says and sends keys as they go down and up; how long one was held is judged by the meter. A
-terminal tells of no key that goes up, so letters stand for whole gestures; the mouse holds a key for as long as it does.
+Rule: it shows what the server sends, and sends keys as they go down and up; the meter judges how long one was
+held. A terminal reports no key that goes up, so letters stand for whole gestures; the mouse holds a key.
 """
 
 from __future__ import annotations
@@ -42,9 +42,11 @@ GESTURES: Final = {
     "s": (Key.SET, _SHORT), "u": (Key.UP, _SHORT), "up": (Key.UP, _SHORT), "e": (Key.ENTER, _SHORT),
     "enter": (Key.ENTER, _SHORT), "S": (Key.SET, _HOLD), "U": (Key.UP, _HOLD), "E": (Key.ENTER, _HOLD),
     "b": (_BOTH, _SHORT), "B": (_BOTH, _HOLD), "t": (_BOTH, _TEST),
-}  # fmt: skip
-_HELP: Final = (("s u e", "press"), ("S U E", "hold 3 s"), ("b B", "UP+ENTER press, hold"), ("t", "test"), ("PgDn", "more"),
-                ("q", "quit"))  # fmt: skip
+}
+_HELP: Final = (
+    ("s u e", "press"), ("S U E", "hold 3 s"), ("b B", "UP+ENTER press, hold"), ("t", "test"),
+    ("PgDn", "more"), ("q", "quit"),
+)
 
 
 class KeyButton(Static):
@@ -84,7 +86,8 @@ class Terminal(App[None]):
     #keys { height: 3; padding-left: 2; }
     .large #keys { margin-bottom: 1; }
     Lcd { width: auto; height: auto; }
-    KeyButton { width: 12; height: 3; border: tall #4a524b; background: #3a413b; content-align: center middle; }
+    KeyButton { width: 12; height: 3; border: tall #4a524b; background: #3a413b; }
+    KeyButton { content-align: center middle; }
     KeyButton.down { background: #d7dcd6; color: #191c1a; border: tall #f0c060; }
     #about { width: 1fr; height: 3; padding-left: 2; text-wrap: nowrap; text-overflow: ellipsis; }
     #bench { scrollbar-size-vertical: 1; scrollbar-color: #4a524b; scrollbar-background: #191c1a; }
@@ -101,13 +104,14 @@ class Terminal(App[None]):
         super().__init__()
         self.server, self.meter, self.address = server, name, address
         self.lcd, self.state = Lcd(), dict[str, Any]()
-        self.buttons = {key: KeyButton(key, hint) for key, hint in ((Key.SET, "s"), (Key.UP, "u ↑"), (Key.ENTER, "e ↵"))}
+        hints = {Key.SET: "s", Key.UP: "u ↑", Key.ENTER: "e ↵"}
+        self.buttons = {key: KeyButton(key, hint) for key, hint in hints.items()}
         self.about, self.values = Static(id="about"), Static(id="values")
         self.bench = VerticalScroll(self.values, id="bench", can_focus=False)
         self.frames: deque[Mapping[str, Any]] = deque(maxlen=_FRAMES_KEPT)
         self.trouble, self.news = "", ""
-        self._line: ClientConnection | None = None
-        self._number = 0
+        self._socket: ClientConnection | None = None
+        self._number = 0  # of the last key message
         self._down: dict[Key, float] = {}  # since when
         self._for: float | None = None  # s that the gesture being made takes
         self._waiting: asyncio.Queue[str] = asyncio.Queue(_GESTURES_WAITING)
@@ -120,7 +124,8 @@ class Terminal(App[None]):
             yield from self.buttons.values()
             yield self.about
         yield self.bench
-        yield Static(Text("  ").join(Text.assemble((letters, bench.HEAD), f" {what}") for letters, what in _HELP), id="help")
+        helps = (Text.assemble((letters, bench.HEAD), f" {what}") for letters, what in _HELP)
+        yield Static(Text("  ").join(helps), id="help")
 
     def on_mount(self) -> None:
         """Begin to listen, and to take gestures."""
@@ -138,10 +143,10 @@ class Terminal(App[None]):
     # what the server says
 
     async def _follow(self) -> None:
-        """Stay connected: whenever the line breaks, look the meter up again."""
+        """Stay connected: whenever the connection breaks, look the meter up again."""
         while True:
             reason = await self._listen()
-            self._line, self.lcd.frame, self.state = None, None, {}
+            self._socket, self.lcd.frame, self.state = None, None, {}
             self._release_shown()
             self.trouble = self.trouble or f"no connection since {time.strftime('%H:%M:%S')}"
             self.news = f"trying again: {reason}"
@@ -149,18 +154,18 @@ class Terminal(App[None]):
             await asyncio.sleep(_AGAIN)
 
     async def _listen(self) -> str:
-        """Show what comes until the line breaks; return why it did."""
+        """Show what comes until the connection breaks; return why it did."""
         try:
             self.meter = self._known(await asyncio.to_thread(self.server.meters))
             async with connect(
-                self.server.live(self.meter), additional_headers=self.server.headers, proxy=None, compression=None,
-                open_timeout=PATIENCE,
-            ) as self._line:  # fmt: skip
+                self.server.live(self.meter), additional_headers=self.server.headers, proxy=None,
+                compression=None, open_timeout=PATIENCE,
+            ) as self._socket:
                 self.news = f"connected again at {time.strftime('%H:%M:%S')}" if self.trouble else ""
                 self.trouble = ""
-                async for message in self._line:
+                async for message in self._socket:
                     self._take(json.loads(message))
-                return self._line.close_reason or "the server has gone"
+                return self._socket.close_reason or "the server has gone"
         except BusError as error:
             return error.wrong
         except InvalidStatus as error:
@@ -170,7 +175,7 @@ class Terminal(App[None]):
 
     def _known(self, meters: dict[str, int]) -> str:
         """Return the meter that is known if it is still there, else the only one."""
-        return self.meter if self.meter in meters else chosen(self.server, meters, None if len(meters) == 1 else self.meter)
+        return chosen(self.server, meters, None if len(meters) == 1 else self.meter)
 
     def _take(self, message: Mapping[str, Any]) -> None:
         """Take one message; of other kinds than these there may be more one day."""
@@ -188,7 +193,7 @@ class Terminal(App[None]):
 
     async def turn(self, key: Key, down: bool) -> None:
         """Send a key as it goes down or up."""
-        if down is (key in self._down) or (down and self._line is None):
+        if down is (key in self._down) or (down and self._socket is None):
             return
         if down:
             self._down[key] = time.monotonic()
@@ -196,10 +201,10 @@ class Terminal(App[None]):
             del self._down[key]
         self.buttons[key].set_class(down, "down")
         self._show_held()
-        if self._line is not None:
+        if self._socket is not None:
             self._number += 1
-            with contextlib.suppress(WebSocketException):  # the line has just broken, which _follow tells
-                await self._line.send(json.dumps({"key": key.name, "down": down, "n": self._number}))
+            with contextlib.suppress(WebSocketException):  # it has just broken, which _follow shows
+                await self._socket.send(json.dumps({"key": key.name, "down": down, "n": self._number}))
 
     def action_press(self, letter: str) -> None:
         """Let a gesture wait for its turn."""
@@ -219,13 +224,13 @@ class Terminal(App[None]):
             await asyncio.sleep(_PAUSE)
 
     def _release_shown(self) -> None:
-        """Show all keys up: the server let them go when the line broke."""
+        """Show all keys up: the server let them go when the connection broke."""
         for key in self._down:
             self.buttons[key].remove_class("down")
         self._down.clear()
 
     async def on_app_blur(self) -> None:
-        """Let go what the mouse holds: its release would be told to somebody else."""
+        """Let go what the mouse holds: its release would go to another window."""
         if self.mouse_captured is not None:
             self.capture_mouse(None)
             for key in list(self._down):
@@ -240,34 +245,35 @@ class Terminal(App[None]):
     def _show(self) -> None:
         """Write the values anew."""
         width, height = max(40, self.size.width - 1), self.bench.size.height
-        counted = bench.energies(self.state)
-        blocks = [bench.live(self.state), [*counted, bench.network(self.state)], bench.energies(self.state, "par.")]
-        others = bench.others(self.state)
+        state, others = self.state, bench.others(self.state)
+        counters = [*bench.energies(state), bench.network(state)]
+        blocks = [bench.live(state), counters, bench.energies(state, "par.")]
         if width >= _WIDE:
             lines = bench.beside(blocks, width) + bench.beside([[line] for line in others], width)
         else:
             lines = bench.beside([*blocks, others], width)
-        room = max(6, height - len(lines) - 2)
-        lines += [Text(), *bench.monitor(self.frames, room)]
+        lines += [Text(), *bench.monitor(self.frames, max(6, height - len(lines) - 2))]
         for line in lines:
             line.truncate(width, overflow="ellipsis")
         self.values.update(Text("\n").join(lines))
         self._show_held()
 
     def _show_held(self) -> None:
-        """Write the three lines beside the keys: the meter, its time, and what is to be told now."""
+        """Write the three lines beside the keys: the meter, its ratio, and what matters most now."""
         state, settings = self.state, self.state.get("settings", {})
         ratio = f"CT {settings['ct_primary']}/{settings['ct_secondary']}" if settings else ""
         speed = f"×{state['speed']:g}" if state and state["speed"] != 1 else ""
-        lines = [Text(f"{state.get('model', '---')} address {self.address}  {bench.clock(state)}"),
-                 Text("  ".join(filter(None, (ratio, speed, self.server.url))))]  # fmt: skip
+        lines = [
+            Text(f"{state.get('model', '---')} address {self.address}  {bench.clock(state)}"),
+            Text("  ".join(filter(None, (ratio, speed, self.server.url)))),
+        ]
         if self.trouble:
             lines = [Text(self.trouble, bench.WARN), Text(self.news, bench.FAINT)]
-        shown = Text("\n").join([*lines, self._told()])
+        shown = Text("\n").join([*lines, self._headline()])
         if self.about.content != shown:
             self.about.update(shown)
 
-    def _told(self) -> Text:
+    def _headline(self) -> Text:
         """Return what matters most now: a key that is held, what is wrong, what is new."""
         if self._down:
             held = time.monotonic() - min(self._down.values())
@@ -276,19 +282,21 @@ class Terminal(App[None]):
             return Text(f"{names} held {held:.1f}{of}", "bold #f0c060")
         state = self.state
         wrong = [] if state.get("powered", True) else ["no power at L1-N"]
-        wrong += [f"{phase} missing" for phase in state.get("missing", ())] + ["malfunction"] * bool(state.get("fault"))
-        wrong += state.get("notes", ())
-        return Text("; ".join(wrong), bench.WARN) if wrong else Text("" if self.trouble else self.news, bench.GOOD)
+        wrong += [f"{phase} missing" for phase in state.get("missing", ())]
+        wrong += [*["malfunction"] * bool(state.get("fault")), *state.get("notes", ())]
+        if wrong:
+            return Text("; ".join(wrong), bench.WARN)
+        return Text("" if self.trouble else self.news, bench.GOOD)
 
 
-def run(url: str, wanted: str | None, token: str | None) -> int:
-    """Show a meter until it is quit; BusError where there is none, or no terminal to show it on.
+def run(url: str, key: str | None, token: str | None) -> int:
+    """Show a meter until it is quit; BusError if there is none, or no terminal to show it on.
 
-    wanted: its name, or its address where no other has that; None is the first.
+    key: its name, or its address if no other has that; None is the first.
     """
     at = server(url, token)
     meters = at.meters()
-    name = chosen(at, meters, wanted)
+    name = chosen(at, meters, key)
     terminal = Terminal(at, name, meters[name])
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise BusError("panel", "no terminal here", "a terminal of 80 columns and 24 lines or more")

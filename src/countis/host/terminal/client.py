@@ -43,12 +43,13 @@ class Server:
     def meters(self) -> dict[str, int]:
         """Ask for its meters: addresses by name. BusError where there is no answer, or another."""
         try:
-            return {str(meter["name"]): int(meter["address"]) for meter in self.ask("GET", "/api/meters", self.url)}
+            meters = self.ask("GET", "/api/meters", self.url)
+            return {str(meter["name"]): int(meter["address"]) for meter in meters}
         except (TypeError, KeyError, ValueError):
             raise BadReply(self.url, "no countis answers there", _WHERE) from None
 
     def ask(self, method: str, path: str, where: str, content: object = None) -> Any:
-        """Send JSON, or nothing, and return the JSON that is answered; BusError names `where`, or says why it was refused."""
+        """Send JSON, or nothing; return the JSON of the answer. BusError names `where`, or is the refusal."""
         body = None if content is None else json.dumps(content)
         try:
             status, answer = self._exchange(method, path, body)
@@ -83,24 +84,26 @@ def server(url: str, token: str | None) -> Server:
     """Return the server of an URL; BusError where that is none."""
     try:
         parts = urlsplit(url)
-        fine = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not set(url) & set("?#@ ")
+        possible = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
-        fine = False
-    if not fine:
+        possible = False
+    if not possible or set(url) & set("?#@ "):
         raise BusError(f"{url!r}", "no address of a page", "http://HOST:PORT")
     return Server(url.rstrip("/"), token)
 
 
-def chosen(server: Server, meters: dict[str, int], wanted: str | None) -> str:
-    """Return the name of the meter that is wanted, by name or unique address, or of the first; BusError where there is none."""
-    if meters and wanted is None:
+def chosen(server: Server, meters: dict[str, int], key: str | None) -> str:
+    """Return the name of a meter. key: its name or unique address, None: the first. BusError if none."""
+    if meters and key is None:
         return next(iter(meters))
-    if wanted in meters:
-        return wanted
-    at_address = [name for name, address in meters.items() if str(address) == wanted]
+    if key in meters:
+        return key
+    at_address = [name for name, address in meters.items() if str(address) == key]
     if len(at_address) == 1:
         return at_address[0]
-    several = len(at_address) > 1 or not (wanted or "").isdecimal()
-    there = ", ".join(at_address or meters if several else map(str, meters.values())) or "none"
-    wrong = f"{len(at_address)} meters at address {wanted}" if at_address else f"no meter {wanted}"
-    raise BusError(server.url, wrong if several else f"no meter at address {wanted}", there)
+    if at_address:
+        raise BusError(server.url, f"{len(at_address)} meters at address {key}", ", ".join(at_address))
+    if (key or "").isdecimal():
+        addresses = ", ".join(map(str, meters.values()))
+        raise BusError(server.url, f"no meter at address {key}", addresses or "none")
+    raise BusError(server.url, f"no meter {key}", ", ".join(meters) or "none")

@@ -1,7 +1,7 @@
 """The LCD in half blocks, two pixels to a cell: characters of fourteen segments, signs, units.
 
-Rule: a glass holds places by the names of panel/frame.py and knows no glyph; a frame says which are lit, the others stay
-faintly visible. Each segment has a pixel that is its alone, so that what is drawn can be read back.
+Rule: a glass holds places by the names of panel/frame.py and knows no glyph; a frame says which are lit, the
+others stay faintly visible. Each segment has a pixel of its own, so that what is drawn can be read back.
 """
 
 from __future__ import annotations
@@ -17,24 +17,13 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from countis.meter.panel.frame import (
-    ARROWS,
-    MINUS,
-    NATURES,
-    OWN,
-    SCOPES,
-    SEQUENCES,
-    STATES,
-    TARIFFS,
-    UNITS,
-    ZONES,
-)
+from countis.meter.panel import frame as signs
 
 Pixel = tuple[int, int]  # column, half row
 _SMALL: Final = (5, 7)  # width and height of a character of the menu and the code, in pixels
 _UNIT_COLUMNS: Final = (0, 6, 11)  # energies, powers, what is left: six units below each other
-_TOP: Final = (SEQUENCES, (SCOPES[3], *SCOPES[:3], *SCOPES[4:]), STATES)
-_BOTTOM: Final = ((*ARROWS, *NATURES), TARIFFS)
+_TOP: Final = (signs.SEQUENCES, (signs.SCOPES[3], *signs.SCOPES[:3], *signs.SCOPES[4:]), signs.STATES)
+_BOTTOM: Final = ((*signs.ARROWS, *signs.NATURES), signs.TARIFFS)
 _PRINTED: Final = {"123": "↻123", "132": "↻132"}
 DARK, LIGHT = False, True
 
@@ -49,8 +38,10 @@ class Colours(NamedTuple):
     ground: str
 
 
-_COLOURS: Final = {DARK: Colours("#10150f", "#6b7464", "#737d6b", "#7d8875", "#848f7b"),
-                   LIGHT: Colours("#0c160a", "#8fae80", "#a8c494", "#b4cc9e", "#bfd4a8")}  # fmt: skip
+_COLOURS: Final = {
+    DARK: Colours("#10150f", "#6b7464", "#737d6b", "#7d8875", "#848f7b"),
+    LIGHT: Colours("#0c160a", "#8fae80", "#a8c494", "#b4cc9e", "#bfd4a8"),
+}
 _SPOKES: Final = tuple(f".{letter}" for letter in "ijklmn")
 
 
@@ -87,14 +78,14 @@ class Glass:
         self.pixels: dict[Pixel, set[str]] = {}
         self.words: list[Word] = []
         pitch, small, first = digit[0] + 2, _SMALL[0] + 1, 5
-        units = first + ZONES["digits"] * pitch
+        units = first + signs.ZONES["digits"] * pitch
         middle = 1 + (_SMALL[1] + 1) // 2
         self.width, self.rows = units + 14, middle + (digit[1] + 1) // 2 + 1
         self._zone("menu", _SMALL, 1, 1, small)
-        self._zone("code", _SMALL, self.width - 1 - ZONES["code"] * small, 1, small)
+        self._zone("code", _SMALL, self.width - 1 - signs.ZONES["code"] * small, 1, small)
         self._zone("digits", digit, first, middle, pitch)
-        self._put({f"sign.{MINUS}": [(x, digit[1] // 2) for x in range(3)]}, 1, middle)
-        for number, unit in enumerate(UNITS):
+        self._put({f"sign.{signs.MINUS}": [(x, digit[1] // 2) for x in range(3)]}, 1, middle)
+        for number, unit in enumerate(signs.UNITS):
             column, row = _UNIT_COLUMNS[number // 6], middle + number % 6
             self.words.append(Word(row, units + column, unit, f"unit.{unit}"))
         self._line(0, _TOP)
@@ -107,12 +98,14 @@ class Glass:
 
     def _zone(self, zone: str, size: tuple[int, int], column: int, row: int, pitch: int) -> None:
         shapes = character(*size)
-        for place in range(ZONES[zone]):
-            self._put({f"{zone}.{place}.{part}": at for part, at in shapes.items()}, column + place * pitch, row)
+        for place in range(signs.ZONES[zone]):
+            parts = {f"{zone}.{place}.{part}": at for part, at in shapes.items()}
+            self._put(parts, column + place * pitch, row)
 
     def _line(self, row: int, groups: tuple[tuple[str, ...], ...]) -> None:
         """Print groups of signs, the first at the left, the last at the right."""
-        printed = [[piece for name in group for piece in (*_pieces(name), (" ", ""))][:-1] for group in groups]
+        spaced = ((piece for name in group for piece in (*_pieces(name), (" ", ""))) for group in groups)
+        printed = [[*pieces][:-1] for pieces in spaced]
         lengths = [sum(len(text) for text, _ in pieces) for pieces in printed]
         spare, column = (self.width - 2 - sum(lengths)) // (len(groups) - 1), 1
         for pieces in printed:
@@ -126,33 +119,39 @@ class Glass:
         at = _COLOURS[light]
         words: dict[Pixel, tuple[str, Style]] = {}
         for word in self.words:
-            style = Style(color=at.ink if word.name in lit else at.print, bgcolor=at.ground, bold=word.name in lit)
+            on = word.name in lit
+            style = Style(color=at.ink if on else at.print, bgcolor=at.ground, bold=on)
             words.update({(word.column + k, word.row): (char, style) for k, char in enumerate(word.text)})
 
         def shade(x: int, y: int) -> str:
             names = self.pixels.get((x, y))
             if names is None:
                 return at.ground
-            return at.ink if not names.isdisjoint(lit) else at.spoke if all(n.endswith(_SPOKES) for n in names) else at.faint
+            if not names.isdisjoint(lit):
+                return at.ink
+            return at.spoke if all(name.endswith(_SPOKES) for name in names) else at.faint
 
         def cells(row: int) -> Iterator[tuple[str, Style]]:
             for x in range(self.width):
-                yield words[x, row] if (x, row) in words else _half(shade(x, 2 * row), shade(x, 2 * row + 1), at.ink)
+                word = words.get((x, row))
+                yield word or _half(shade(x, 2 * row), shade(x, 2 * row + 1), at.ink)
 
         return [_strip(cells(row), self.width) for row in range(self.rows)]
 
 
 def _pieces(name: str) -> list[tuple[str, str]]:
-    """Return what is printed for a sign, each with the name of what lights it; a tariff has its own frame (decision 71)."""
-    sign = (_PRINTED.get(name, name), f"sign.{name}")
-    return [("[", f"{OWN}.{name}"), sign, ("]", f"{OWN}.{name}")] if name in TARIFFS else [sign]
+    """Return what is printed for a sign, each with what lights it; a tariff is framed (decision 71)."""
+    sign, edge = (_PRINTED.get(name, name), f"sign.{name}"), f"{signs.OWN}.{name}"
+    return [("[", edge), sign, ("]", edge)] if name in signs.TARIFFS else [sign]
 
 
 def _half(upper: str, lower: str, ink: str) -> tuple[str, Style]:
     """Return a cell of two pixels; the one that is lit is the one that is printed."""
     if upper == lower:
         return ("█", Style(color=ink, bgcolor=ink)) if upper == ink else (" ", Style(bgcolor=upper))
-    return ("▄", Style(color=lower, bgcolor=upper)) if lower == ink else ("▀", Style(color=upper, bgcolor=lower))
+    if lower == ink:
+        return "▄", Style(color=lower, bgcolor=upper)
+    return "▀", Style(color=upper, bgcolor=lower)
 
 
 def _strip(cells: Iterator[tuple[str, Style]], width: int) -> Strip:
@@ -166,7 +165,8 @@ SMALL, LARGE = Glass((5, 11)), Glass((7, 13))
 def lit(frame: Mapping[str, Any]) -> set[str]:
     """Return what is dark on the glass now: the segments of a frame without those that flash and are off."""
     names = set(frame["segments"]) - (set() if frame["phase"] else set(frame["flashes"]))
-    return names | ({f"{OWN}.{tariff}" for tariff in TARIFFS if f"sign.{tariff}" in names} if f"sign.{OWN}" in names else set())
+    framed = signs.TARIFFS if f"sign.{signs.OWN}" in names else ()
+    return names | {f"{signs.OWN}.{tariff}" for tariff in framed if f"sign.{tariff}" in names}
 
 
 class Lcd(Widget):
@@ -179,17 +179,14 @@ class Lcd(Widget):
         super().__init__(id="lcd")
         self._drawn = SMALL.draw(set(), DARK)
 
-    def _draw(self) -> None:
-        frame = self.frame
-        self._drawn = self.glass.draw(set(), DARK) if frame is None else self.glass.draw(lit(frame), frame["light"])
-
     def watch_frame(self) -> None:
-        """Draw anew what has changed."""
-        self._draw()
+        """Draw what has changed."""
+        frame = self.frame or {"segments": (), "flashes": (), "phase": True, "light": DARK}
+        self._drawn = self.glass.draw(lit(frame), frame["light"])
 
     def watch_glass(self) -> None:
-        """Draw anew in another size."""
-        self._draw()
+        """Draw in another size."""
+        self.watch_frame()
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
         """Return the width of the glass."""

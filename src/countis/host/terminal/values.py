@@ -1,6 +1,6 @@
-"""The workbench as text: what is measured, what is counted, what is said on the ports.
+"""The workbench as text: what is measured, what is counted, the frames on the ports.
 
-Rule: blocks of lines from what the server sent, nothing else; not available is `----`, and so is everything while nobody says.
+Rule: blocks of lines from what the server sent, nothing else; what is not available or not sent is `----`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from countis.words.quantities import QUANTITIES
 Block = list[Text]
 _PHASES: Final = ("1", "2", "3", "")
 # symbol, the ends of its four columns, unit, how many SI units it is, decimals
-_LIVE: Final = (("V", _PHASES, "V", 1, 1), ("U", ("12", "23", "31", ""), "V", 1, 1), ("I", _PHASES, "A", 1, 3),
-                ("P", _PHASES, "kW", 1000, 3), ("Q", _PHASES, "kvar", 1000, 3), ("S", _PHASES, "kVA", 1000, 3),
-                ("PF", _PHASES, "", 1, 3))  # fmt: skip
+_LIVE: Final = (
+    ("V", _PHASES, "V", 1, 1), ("U", ("12", "23", "31", ""), "V", 1, 1), ("I", _PHASES, "A", 1, 3),
+    ("P", _PHASES, "kW", 1000, 3), ("Q", _PHASES, "kvar", 1000, 3), ("S", _PHASES, "kVA", 1000, 3),
+    ("PF", _PHASES, "", 1, 3),
+)
 _KINDS: Final = ("Ea+", "Ea-", "Er+", "Er-", "Eap")
 _UNITS: Final = ("kWh", "kWh", "kvarh", "kvarh", "kVAh")
 _TARIFFS: Final = ("", "T1", "T2", "T3", "T4")
@@ -54,7 +56,7 @@ def live(state: Mapping[str, Any]) -> Block:
 
 
 def energies(state: Mapping[str, Any], lead: str = "") -> Block:
-    """Return the counters, or with `lead` the partials, by kind and tariff; `*` is a partial that stands still."""
+    """Return the counters by kind and tariff; with `par.` as lead the partials, `*` where one is stopped."""
     values, running = state.get("values", {}), state.get("running", ())
     block = [Text(("par" if lead else "   ") + "".join(kind.rjust(7) for kind in _KINDS), HEAD)]
     for tariff in _TARIFFS:
@@ -62,9 +64,9 @@ def energies(state: Mapping[str, Any], lead: str = "") -> Block:
         line = Text().append((">" if in_force else " ") + (tariff or "Σ").ljust(2), HEAD)
         for kind in _KINDS:
             symbol = lead + kind + (f".{tariff}" if tariff else "")
-            there = symbol in values or not lead
-            mark = "*" if lead and there and symbol not in running else ""
-            figure = number(values.get(symbol), 6 - len(mark), 3, 1000) + mark if there else ""
+            exists = symbol in values or not lead
+            mark = "*" if lead and exists and symbol not in running else ""
+            figure = number(values.get(symbol), 6 - len(mark), 3, 1000) + mark if exists else ""
             line.append(figure.rjust(7), FAINT if mark else "bold" if in_force else "")
         block.append(line)
     return [*block, Text("   " + "".join(unit.rjust(7) for unit in _UNITS), FAINT)]
@@ -82,11 +84,15 @@ def others(state: Mapping[str, Any]) -> Block:
     """Return demand, requests and notes."""
     values, settings = state.get("values", {}), state.get("settings", {})
     minutes, end = settings.get("demand_period", 0) / 60, clock(values, "demand.time")[11:16] or "----"
-    still = [symbol for symbol in values if symbol.startswith("par.") and symbol not in state.get("running", ())]
-    rows = [("demand", f"{number(values.get('demand.P'), 6, 3, 1000)} kW, {minutes:g} min to {end}"),
-            ("requests", str(state.get("requests", "----"))),
-            ("partials", f"{', '.join(s[4:] for s in still)} stand still (*)" if still else "all run" if values else "----"),
-            ("notes", "; ".join(state.get("notes", ())) or "none")]  # fmt: skip
+    running = state.get("running", ())
+    stopped = [symbol[4:] for symbol in values if symbol.startswith("par.") and symbol not in running]
+    partials = f"{', '.join(stopped)} stand still (*)" if stopped else "all run" if values else "----"
+    rows = [
+        ("demand", f"{number(values.get('demand.P'), 6, 3, 1000)} kW, {minutes:g} min to {end}"),
+        ("requests", str(state.get("requests", "----"))),
+        ("partials", partials),
+        ("notes", "; ".join(state.get("notes", ())) or "none"),
+    ]
     return [Text().append(f"{name:9}", HEAD).append(text) for name, text in rows]
 
 
@@ -95,15 +101,15 @@ def frame(line: Mapping[str, Any]) -> Text:
     if "skipped" in line:
         return Text(f"{line['skipped']} more exchanges in between", FAINT)
     at = datetime.fromtimestamp(line["time"]).strftime("%H:%M:%S.%f")[:-3]
-    arrow, said = ("→", "") if line["direction"] == "request" else ("←", "  ")
-    style = WARN if line["exception"] is not None else FAINT if arrow == "→" else ""
-    asked = arrow == "→"
-    values = "  ".join(symbol if asked and value is None else _said(symbol, value) for symbol, value in line["values"])
-    head = f"{at} {line['port']:8} {line['unit']:3} {arrow} {line['function']:2} {said}{line['text']}"
+    asks = line["direction"] == "request"
+    style = WARN if line["exception"] is not None else FAINT if asks else ""
+    values = "  ".join(s if asks and value is None else _value(s, value) for s, value in line["values"])
+    arrow, indent = ("→", "") if asks else ("←", "  ")
+    head = f"{at} {line['port']:8} {line['unit']:3} {arrow} {line['function']:2} {indent}{line['text']}"
     return Text(head + (f": {values}" if values else ""), style)
 
 
-def _said(symbol: str, value: object) -> str:
+def _value(symbol: str, value: object) -> str:
     unit = QUANTITIES[symbol].unit if symbol in QUANTITIES else ""
     text = "----" if value is None else f"{value:.9g}" if isinstance(value, float) else str(value)
     return f"{symbol} {text} {unit if unit != '1' else ''}".rstrip()
@@ -111,8 +117,8 @@ def _said(symbol: str, value: object) -> str:
 
 def monitor(frames: Sequence[Mapping[str, Any]], most: int) -> Block:
     """Return the last frames, the newest at the top."""
-    heard = [frame(line) for line in list(frames)[: -most - 1 : -1]]
-    return [Text("Modbus", HEAD), *(heard or [Text("no frame yet", FAINT)])]
+    lines = [frame(line) for line in list(frames)[: -most - 1 : -1]]
+    return [Text("Modbus", HEAD), *(lines or [Text("no frame yet", FAINT)])]
 
 
 def beside(blocks: Iterable[Block], width: int) -> Block:

@@ -1,7 +1,7 @@
 """Who may ask the page's server for what, before any route is reached.
 
-Rule: refused with a status and one line. Without a token the server is for this machine alone: the name it is asked by must be
-an address or localhost, so that no foreign page can reach it under a name of its own.
+Rule: a refusal is a status and one line. Without a token the server is for this machine alone: it must be
+asked by an address or as localhost, so that no foreign page can reach it under its own name (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -46,33 +46,22 @@ _LOGIN: Final = """<!doctype html>
 """
 
 
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a host is, None of a name."""
+    try:
+        return ipaddress.ip_address("127.0.0.1" if host == "localhost" else host.strip("[]"))
+    except ValueError:
+        return None
+
+
 def is_local(host: str) -> bool:
     """Tell whether a host is this machine's loopback."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    return True
-
-
-def _name_in(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
+    address = _address(host)
+    return address is not None and address.is_loopback
 
 
 class Guard:
-    """Middleware: host, token, origin, rate; and the headers of every answer."""
+    """Middleware: host, token, origin, rate; and the headers of every answer. The loop alone calls it."""
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
         self._app, self._token = app, token
@@ -101,14 +90,17 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         """Return what is answered instead, None where the request may pass."""
         host = headers.get("host", "")
-        name = _name_in(f"//{host}")
-        if self._token is None and not _is_address(name):
-            return line(f"host {name[:60]!r}: not this server (allowed: an address or localhost; others with --token)", 400)
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            name = ""
+        if self._token is None and _address(name) is None:
+            allowed = "an address or localhost; others with --token"
+            return line(f"host {name[:60]!r}: not this server (allowed: {allowed})", 400)
         if self._token is not None and scope["path"] not in _OPEN and not self._knows(headers):
             wants_page = scope["type"] == "http" and "text/html" in headers.get("accept", "")
             return HTMLResponse(_LOGIN, 401) if wants_page else line("token: missing or wrong", 401)
-        changes = scope["type"] == "websocket" or scope["method"] not in _READING
-        if not changes:
+        if scope["type"] == "http" and scope["method"] in _READING:
             return None
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:
@@ -120,18 +112,17 @@ class Guard:
 
     def _knows(self, headers: Headers) -> bool:
         """Tell whether a request carries the token, in a header or a cookie."""
-        scheme, _, given = headers.get("authorization", "").partition(" ")
+        scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            given = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
-        return matches(self._token, given)
+            token = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        return matches(self._token, token)
 
 
-def matches(token: str | None, given: str) -> bool:
+def matches(token: str | None, candidate: str) -> bool:
     """Compare with the token in constant time; without a token nothing does."""
-    return bool(token) and hmac.compare_digest(given.encode(), (token or "").encode())
+    return bool(token) and hmac.compare_digest(candidate.encode(), (token or "").encode())
 
 
 def line(text: str, status: int) -> Response:
     """Return a refusal: one line of text."""
-    told = printable(" ".join(text.split())[:_LONGEST])
-    return PlainTextResponse(told + "\n", status, headers=_HEADERS)
+    return PlainTextResponse(printable(" ".join(text.split())[:_LONGEST]) + "\n", status, headers=_HEADERS)

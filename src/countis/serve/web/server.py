@@ -1,6 +1,6 @@
 """The shell of a web server: uvicorn with bounds, on a port that opens or says in one line why not.
 
-Rule: knows no page; it is given an application. At most so many connections, each of which must begin a request soon.
+Rule: knows no page; it is given an application.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _MOST_CONNECTIONS: Final = 256
 _BACKLOG: Final = 128
 _GRACE_S: Final = 0.3  # for answers that are under way at the end
 _HEAD_S: Final = 5.0  # for the head of a request
-_PING_S: Final = 0.75  # a viewer gone without a word is found out after 2.25 s: a hold that enters a setup takes 3 s
+_PING_S: Final = 0.75  # closes a dead viewer after 2.25 s, before a key it held for 3 s enters a setup
 
 
 class _Http(H11Protocol):
-    """A connection of the server; at most so many, and each must begin a request soon."""
+    """A connection, aborted where there are too many, or where no request head came within 5 s."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -41,7 +41,7 @@ class _Http(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but signals are ours."""
+    """uvicorn, which leaves the signals to the plant."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -49,20 +49,20 @@ class _Server(uvicorn.Server):
 
 
 def _has_trace(record: logging.LogRecord) -> bool:
-    """Let through what went wrong here; refusals and clients that vanish are no news."""
+    """Filter the log: only exceptions here are news, not refusals and clients that vanish."""
     return record.exc_info is not None
 
 
 @contextlib.asynccontextmanager
 async def web_server(app: ASGIApp, at: tuple[str, int], option: str) -> AsyncIterator[str]:
-    """Serve an application for as long as the block lasts; give HOST:PORT. BusError names the option where it cannot open."""
+    """Serve an application within the block; give HOST:PORT. BusError names the option if it cannot open."""
     listener, name = listening(*at, option, _BACKLOG, "a free port of this machine, 0 for any, none")
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", http=_Http, ws="websockets-sansio",
-        ws_max_size=MAX_BODY, ws_per_message_deflate=False, ws_ping_interval=_PING_S, ws_ping_timeout=2 * _PING_S,
-        server_header=False, proxy_headers=False,
+        app, log_config=None, access_log=False, lifespan="off", server_header=False, proxy_headers=False,
+        http=_Http, ws="websockets-sansio", ws_max_size=MAX_BODY, ws_per_message_deflate=False,
+        ws_ping_interval=_PING_S, ws_ping_timeout=2 * _PING_S,
         timeout_graceful_shutdown=_GRACE_S,  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
     log = logging.getLogger("uvicorn.error")
     log.disabled = False
     log.addFilter(_has_trace)
@@ -71,7 +71,7 @@ async def web_server(app: ASGIApp, at: tuple[str, int], option: str) -> AsyncIte
     try:
         yield name
     finally:
-        logging.getLogger("uvicorn.error").disabled = True  # whoever is cut off now is no news
+        log.disabled = True  # whoever is cut off now is no news
         server.should_exit = True
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(task, 2.0)

@@ -1,5 +1,7 @@
 // The event log: fetched when the meter has noted something, newest at the top.
 
+import { cells, make } from "./dom.js";
+
 export class Events {
   constructor(body, about, url) {
     [this.body, this.about, this.url, this.seen] = [body, about, url, null];
@@ -17,16 +19,7 @@ export class Events {
     if (this.seen !== now) return; // it is another meter by now, or there is more
     if (rows === null) { this.seen = null; return; }
     this.about.textContent = rows.length ? `${state.events} in all${rows.length < state.events ? `, the last ${rows.length}` : ""}` : "none yet";
-    this.body.replaceChildren(...rows.map((row) => this.line(row)));
-  }
-
-  line({ time, kind, subject, old, new: value, whence }) {
-    const row = document.createElement("tr");
-    for (const text of [time, kind, subject, [old, value].filter((part) => part !== "").join(" → "), whence]) {
-      const cell = document.createElement("td");
-      cell.textContent = text;
-      row.append(cell);
-    }
-    return row;
+    this.body.replaceChildren(...rows.map(({ time, kind, subject, old, new: value, whence }) =>
+      make("tr", {}, ...cells(time, kind, subject, [old, value].filter((part) => part !== "").join(" → "), whence))));
   }
 }

@@ -1,5 +1,7 @@
 // The faults on purpose of the meter that is open.
 
+import { make } from "./dom.js";
+
 export class Faults {
   constructor(form, list, error, about, url, kinds) {
     [this.form, this.list, this.error, this.about, this.url, this.rows] = [form, list, error, about, url, []];
@@ -10,11 +12,8 @@ export class Faults {
     this.amount = this.field("input", "amount", "amount", "number");
     this.field("input", "share of replies", "share", "number").value = 1;
     this.field("input", "seconds", "for", "number").placeholder = "for good";
-    const add = document.createElement("button");
-    add.textContent = "Let it happen";
-    const clear = document.createElement("button");
-    [clear.type, clear.className, clear.textContent] = ["button", "quiet", "End all"];
-    form.append(add, clear);
+    const clear = make("button", { type: "button", class: "quiet" }, "End all");
+    form.append(make("button", {}, "Let it happen"), clear);
     kind.addEventListener("change", () => this.offer(kind.value));
     form.addEventListener("submit", (event) => { event.preventDefault(); this.add(); });
     clear.addEventListener("click", () => this.put([]));
@@ -22,11 +21,8 @@ export class Faults {
   }
 
   field(tag, text, name, type) {
-    const [label, field] = [document.createElement("label"), document.createElement(tag)];
-    field.name = name;
-    if (type) [field.type, field.step] = [type, "any"];
-    label.append(`${text} `, field);
-    this.form.append(label);
+    const field = make(tag, { name, ...(type && { type, step: "any" }) });
+    this.form.append(make("label", {}, `${text} `, field));
     return field;
   }
 
@@ -57,10 +53,6 @@ export class Faults {
     const texts = rows.map((row) => Object.entries(row).map(([name, value]) =>
       (name === "kind" ? value : `${name} ${typeof value === "number" ? +value.toFixed(1) : value}`)).join(", "));
     if (texts.join() === [...this.list.children].map((item) => item.textContent).join()) return;
-    this.list.replaceChildren(...texts.map((text) => {
-      const item = document.createElement("li");
-      item.textContent = text;
-      return item;
-    }));
+    this.list.replaceChildren(...texts.map((text) => make("li", {}, text)));
   }
 }

@@ -1,16 +1,10 @@
 // The meters of the server as a list; a click opens another.
 
+import { cells, make } from "./dom.js";
+
 const EVERY_MS = 2000;
 
 const number = (value, scale, digits, unit) => (value === null ? "----" : `${(value / scale).toFixed(digits)} ${unit}`);
-
-function cells(...texts) {
-  return texts.map((text) => {
-    const cell = document.createElement("td");
-    cell.textContent = text;
-    return cell;
-  });
-}
 
 export class MeterList {
   constructor(card, body, about, current) {
@@ -39,10 +33,7 @@ export class MeterList {
   }
 
   row(k) {
-    const [row, head, link] = [document.createElement("tr"), document.createElement("th"), document.createElement("a")];
-    head.scope = "row";
-    head.append(link);
-    row.append(head, ...cells("", "", "", "", "", ""));
+    const row = make("tr", {}, make("th", { scope: "row" }, make("a")), ...cells("", "", "", "", "", ""));
     this.body.append(row);
     this.rows.set(k, row);
     return row;

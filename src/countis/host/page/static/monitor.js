@@ -1,4 +1,6 @@
-// What is said on the meter's ports: each frame a line, newest at the top.
+// The frames on the meter's ports, a line each, newest at the top.
+
+import { cells, make } from "./dom.js";
 
 const MOST = 200;
 
@@ -36,28 +38,14 @@ export class Monitor {
   }
 
   skipped(frame) {
-    const row = document.createElement("tr");
-    const cell = document.createElement("td");
-    cell.colSpan = 6;
-    cell.className = "about";
-    cell.textContent = `${frame.skipped} more exchanges in between`;
-    row.append(cell);
-    return row;
+    return make("tr", {}, make("td", { colspan: 6, class: "about" }, `${frame.skipped} more exchanges in between`));
   }
 
   line(frame) {
-    const row = document.createElement("tr");
-    row.className = frame.exception === null ? frame.direction : "exception";
     const values = frame.direction === "request" && frame.function === 3 ? frame.values.map(([symbol]) => symbol).join(" ")
       : frame.values.map(written).join("  ");
-    const texts = [clock(frame.time), frame.port, frame.unit, frame.direction === "request" ? "→ request" : "← reply", `FC${frame.function}`,
-      values ? `${frame.text}: ${values}` : frame.text];
-    for (const text of texts) {
-      const cell = document.createElement("td");
-      cell.textContent = text;
-      row.append(cell);
-    }
-    row.title = frame.bytes;
-    return row;
+    const direction = frame.direction === "request" ? "→ request" : "← reply";
+    return make("tr", { class: frame.exception === null ? frame.direction : "exception", title: frame.bytes },
+      ...cells(clock(frame.time), frame.port, frame.unit, direction, `FC${frame.function}`, values ? `${frame.text}: ${values}` : frame.text));
   }
 }

@@ -138,8 +138,8 @@ class Page {
   }
 
   theme() {
-    const kept = localStorage.getItem("theme");
-    if (kept) document.documentElement.dataset.theme = kept;
+    const theme = localStorage.getItem("theme");
+    if (theme) document.documentElement.dataset.theme = theme;
     by("theme").addEventListener("click", () => {
       const dark = getComputedStyle(document.documentElement).getPropertyValue("--dark").trim() === "1";
       document.documentElement.dataset.theme = dark ? "light" : "dark";

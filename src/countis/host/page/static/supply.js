@@ -1,28 +1,20 @@
 // What the meter is wired to, as a form over the supply document; each change is sent whole, and the meter says what is wrong.
 
-const WAIT_MS = 150;
+import { make } from "./dom.js";
 
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value === true) element.setAttribute(name, "");
-    else if (value !== false && value !== null) element.setAttribute(name, value);
-  }
-  element.append(...children);
-  return element;
-}
+const WAIT_MS = 150;
 
 const options = (names, chosen) => names.map((name) => make("option", { value: name, selected: name === chosen }, name));
 const harmonicsText = (harmonics = {}) => Object.entries(harmonics).map(([order, [ratio, angle]]) => `${order}=${+(100 * ratio).toFixed(4)}%@${angle}`).join(" ");
 
 function harmonicsFrom(text) {
-  const found = {};
+  const harmonics = {};
   for (const part of text.split(/[\s,;]+/).filter(Boolean)) {
     const match = /^(\d+)=([\d.]+)%(?:@(-?[\d.]+))?$/.exec(part);
     if (!match) throw new Error(`harmonics: ${part} is not possible (allowed: 5=10%@0, orders 2 to 40)`);
-    found[match[1]] = [Number(match[2]) / 100, Number(match[3] ?? 0)];
+    harmonics[match[1]] = [Number(match[2]) / 100, Number(match[3] ?? 0)];
   }
-  return found;
+  return harmonics;
 }
 
 export class SupplyForm {
@@ -157,8 +149,8 @@ export class SupplyForm {
     const load = { ...rest, phase: field("phase").value, direction: field("direction").value };
     load[field("unit").value === "W" ? "power" : "current"] = numberOf(field("amount"));
     load[field("kind").value === "PF" ? "pf" : "angle"] = numberOf(field("factor"));
-    const heard = harmonicsFrom(field("harmonics").value);
-    if (Object.keys(heard).length) load.harmonics = heard;
+    const entered = harmonicsFrom(field("harmonics").value);
+    if (Object.keys(entered).length) load.harmonics = entered;
     load.profile = field("profile").value === "own" ? profile : field("profile").value;
     return load;
   }

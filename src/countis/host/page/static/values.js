@@ -1,37 +1,25 @@
 // Tables of what is measured and counted, filled in place so that nothing jumps.
 
-const number = (value, digits) => (value === null || value === undefined ? "----" : value.toFixed(digits).replace("-", "−"));
+import { make } from "./dom.js";
 
-function cell(tag, text, attributes = {}) {
-  const element = document.createElement(tag);
-  element.textContent = text;
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return element;
-}
+const number = (value, digits) => (value === null || value === undefined ? "----" : value.toFixed(digits).replace("-", "−"));
 
 // A table whose cells are known by symbol.
 class Table {
   constructor(element, caption, heads) {
     this.cells = new Map();
-    const title = cell("caption", caption, { class: "unseen" });
-    const head = document.createElement("thead");
-    head.append(document.createElement("tr"));
-    head.firstChild.append(...heads.map((text) => cell("th", text, { scope: "col" })));
-    this.body = document.createElement("tbody");
-    element.replaceChildren(title, head, this.body);
+    this.body = make("tbody");
+    const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)));
+    element.replaceChildren(make("caption", { class: "unseen" }, caption), make("thead", {}, head), this.body);
   }
 
   row(name, unit, symbols) {
-    const row = document.createElement("tr");
-    row.append(cell("th", name, { scope: "row" }));
-    for (const symbol of symbols) {
-      const figure = cell("td", "");
+    const figures = symbols.map((symbol) => {
+      const figure = make("td");
       if (symbol) this.cells.set(symbol, figure);
-      row.append(figure);
-    }
-    row.append(cell("td", unit, { class: "unit" }));
-    this.body.append(row);
-    return row;
+      return figure;
+    });
+    this.body.append(make("tr", {}, make("th", { scope: "row" }, name), ...figures, make("td", { class: "unit" }, unit)));
   }
 
   set(symbol, text) {
