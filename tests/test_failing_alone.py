@@ -17,7 +17,7 @@ from countis.host.page.routes import Pages
 from countis.host.running.feeder import Feeder
 from countis.host.running.hub import LineHub, MeterPort
 from countis.host.running.memory_file import MemoryFile
-from countis.host.running.plan import LinePlan, Plan
+from countis.host.running.plan import LinePlan, Plan, Service
 from countis.host.running.plant import OpenLine, OpenMeter, Plant
 from countis.host.running.publish import Publisher
 from countis.host.running.runner import Runner
@@ -125,7 +125,7 @@ class Twenty:
     def status(self) -> str:
         meters = [OpenMeter(f, p, d, None, "tape", []) for f, p, d in zip(self.feeders, self.ports, self.disks, strict=True)]
         line = OpenLine(LinePlan(doors=(), meters=()), self.hub, {})
-        return Bus().status(Plant(Plan(lines=(), data=Path()), [line], meters, self.runner, None))
+        return Bus().status(Plant(Plan(lines=(), service=Service(data=Path())), [line], meters, self.runner, None))
 
     def ready(self) -> tuple[int, str]:
         app = Pages(self.views, self.runner, None).app

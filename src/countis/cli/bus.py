@@ -21,13 +21,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def call(args: argparse.Namespace) -> int:
     """Run the meters of a site file until a signal ends them."""
-    from countis.host.bus import Options, run
+    from countis.host.bus import run
 
     site = Path(args.site)
-    return run(Options(
-        speed=options.speed(args), site=site, pace=args.pace,
-        data=options.path(args.data) or options.state_folder() / "bus" / site.stem,
-        web=options.endpoint(args.web, "--web"), token=args.token,
-        most=options.connections(args), access=options.access(args), diagnostics=args.diagnostics,
-        ready_file=options.path(args.ready_file), trace=options.path(args.trace), log=args.log,
-    ))
+    data = options.path(args.data) or options.state_folder() / "bus" / site.stem
+    return run(site, args.pace, options.service(args, data))

@@ -16,6 +16,7 @@ from countis.words import notation
 from countis.words.errors import SettingError
 
 if TYPE_CHECKING:
+    from countis.host.running.plan import Service
     from countis.host.running.sources import Raw
     from countis.models import Model
     from countis.serve.access import Access
@@ -181,12 +182,18 @@ def add_service(parser: argparse.ArgumentParser) -> None:
            help="append each Modbus frame with its time; by its ending: .txt or .pcapng")
 
 
-def connections(args: argparse.Namespace) -> int:
-    """Return how many connections a port takes."""
-    return counted("--max-connections", args.max_connections, _MOST_CONNECTIONS)
+def service(args: argparse.Namespace, data: Path) -> Service:
+    """Return what the process is asked for beside its meters; data: the folder of its memories."""
+    from countis.host.running.plan import Service
+
+    return Service(
+        data=data, web=endpoint(args.web, "--web"), token=args.token, speed=speed(args),
+        most=counted("--max-connections", args.max_connections, _MOST_CONNECTIONS), access=_access(args),
+        trace=path(args.trace), ready_file=path(args.ready_file), diagnostics=args.diagnostics, log=args.log,
+    )
 
 
-def access(args: argparse.Namespace) -> Access:
+def _access(args: argparse.Namespace) -> Access:
     """Return who may reach the bus ports; SettingError where the options do not fit together."""
     from countis.serve.access import Access, Policy, read_networks, tls_context
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
+from typing import TYPE_CHECKING
 
 from countis.cli import options
 from countis.words import notation
 from countis.words.errors import SettingError
 from countis.words.settings import Value
+
+if TYPE_CHECKING:
+    from countis.host.running.plan import Door
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -51,25 +55,33 @@ def _add_ports(parser: argparse.ArgumentParser) -> None:
 
 def call(args: argparse.Namespace) -> int:
     """Run a meter until a signal ends it, or its recording does."""
-    from countis.host.run import Options, run
+    from countis.host.run import run
+    from countis.host.running.plan import MeterPlan
     from countis.models import E44
 
     if args.supply is not None and args.recording is not None:
         raise SettingError("run", "--supply and --recording exclude each other", "one of them")
     if args.stale_after is not None and not args.stale_after > 0.0:
         raise SettingError("--stale-after", f"{args.stale_after:g} is not possible", "above 0")
-    plan = Options(
-        model=options.model(args), speed=options.speed(args), settings=_settings(args),
-        data=options.memory_folder(args), serial=None if args.serial == "none" else args.serial,
-        tcp=options.endpoint(args.tcp, "--tcp"), rtu_tcp=options.endpoint(args.rtu_tcp, "--rtu-tcp"),
-        web=options.endpoint(args.web, "--web"), token=args.token,
+    service = options.service(args, options.memory_folder(args))
+    meter = MeterPlan(
+        name="", folder=service.data, default=E44, model=options.model(args), settings=_settings(args),
         supply=options.path(args.supply), recording=args.recording, raw=options.raw(args),
-        ready_file=options.path(args.ready_file), most=options.connections(args),
         stale_after=math.inf if args.stale_after is None else args.stale_after,
-        keep_silence=args.keep_silence, access=options.access(args), diagnostics=args.diagnostics,
-        log=args.log, trace=options.path(args.trace),
     )
-    return run(plan, E44)
+    return run(meter, _doors(args), args.keep_silence, service)
+
+
+def _doors(args: argparse.Namespace) -> list[Door]:
+    """Return where masters come in, without TLS."""
+    from countis.host.running.plan import Door, DoorKind
+
+    doors: list[tuple[DoorKind, str | tuple[str, int] | None, str]] = [
+        (DoorKind.TCP, options.endpoint(args.tcp, "--tcp"), "--tcp"),
+        (DoorKind.RTU_TCP, options.endpoint(args.rtu_tcp, "--rtu-tcp"), "--rtu-tcp"),
+        (DoorKind.SERIAL, None if args.serial == "none" else args.serial, "--serial"),
+    ]
+    return [Door(kind, at, option) for kind, at, option in doors if at is not None]
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Value]:

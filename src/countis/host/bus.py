@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from countis.host.page.routes import page_server
 from countis.host.running.console import bus_greeting
-from countis.host.running.plan import Door, DoorKind, Endpoint, LinePlan, MeterPlan, Plan
+from countis.host.running.plan import Door, DoorKind, LinePlan, MeterPlan, Plan, Service
 from countis.host.running.plant import OpenLine, Plant, run_plan
 from countis.host.running.sources import read_text
 from countis.modbus.line.cable import UNIT_LOAD, Cable, Disturbance, LineModel
-from countis.serve.access import Access
 from countis.serve.answering import Speed
-from countis.site.site_file import SiteLine, read_site
+from countis.site.site_file import SiteLine, SiteMeter, read_site
 from countis.words.notation import endpoint
 from countis.words.settings import Value
 
@@ -24,33 +22,18 @@ _SCHEMES: Final = {"rtu+tcp://": DoorKind.RTU_TCP, "tcp://": DoorKind.TCP}
 _ADDRESSES: Final = 247  # what is added to a seed that another meter of the site has already
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What the command line of `bus` says."""
-
-    site: Path
-    data: Path
-    pace: bool
-    web: Endpoint | None
-    token: str | None
-    most: int
-    diagnostics: bool
-    speed: float
-    ready_file: Path | None
-    trace: Path | None
-    access: Access
-    log: bool
-
-
-def plan_of(options: Options) -> Plan:
+def plan_of(site: Path, pace: bool, service: Service) -> Plan:
     """Return the plan that a site file describes; SiteError or SupplyError where it cannot be used."""
-    lines = read_site(read_text(options.site), str(options.site))
+    lines = read_site(read_text(site), str(site))
     seeds = _seeds(lines)
-    return Plan(
-        lines=tuple(_line(options, line, seeds) for line in lines), data=options.data, web=options.web,
-        token=options.token, speed=options.speed, ready_file=options.ready_file, most=options.most,
-        access=options.access, trace=options.trace, diagnostics=options.diagnostics, log=options.log,
-    )
+    plans = []
+    for line in lines:
+        speed = Speed(line.baud, line.parity, line.stop_bits)
+        plans.append(LinePlan(
+            meters=tuple(_meter(line, m, site.parent, service.data, seeds[m.name]) for m in line.meters),
+            doors=tuple(_doors(line, service)), speed=speed, paced=_modelled(line, speed) if pace else None,
+        ))
+    return Plan(lines=tuple(plans), service=service)
 
 
 def _seeds(lines: tuple[SiteLine, ...]) -> dict[str, int]:
@@ -65,24 +48,18 @@ def _seeds(lines: tuple[SiteLine, ...]) -> dict[str, int]:
     return seeds
 
 
-def _line(options: Options, line: SiteLine, seeds: Mapping[str, int]) -> LinePlan:
-    speed = Speed(line.baud, line.parity, line.stop_bits)
+def _meter(line: SiteLine, meter: SiteMeter, supplies: Path, memories: Path, seed: int) -> MeterPlan:
     common: dict[str, Value] = {"baud": line.baud, "parity": line.parity, "stop_bits": line.stop_bits}
-    meters = tuple(
-        MeterPlan(
-            name=meter.name, folder=options.data / meter.name, default=meter.model, model=meter.model,
-            settings={**common, **meter.settings}, seed=seeds[meter.name],
-            supply=options.site.parent / meter.supply if meter.supply is not None else None,
-            stale_after=meter.stale_after if meter.stale_after is not None else math.inf,
-            faults=meter.faults, swapped=meter.swapped,
-        )
-        for meter in line.meters
+    return MeterPlan(
+        name=meter.name, folder=memories / meter.name, default=meter.model, model=meter.model,
+        settings={**common, **meter.settings}, seed=seed,
+        supply=supplies / meter.supply if meter.supply is not None else None,
+        stale_after=meter.stale_after if meter.stale_after is not None else math.inf,
+        faults=meter.faults, swapped=meter.swapped,
     )
-    paced = _modelled(line, speed) if options.pace else None
-    return LinePlan(doors=tuple(_doors(options, line)), meters=meters, speed=speed, paced=paced)
 
 
-def _doors(options: Options, line: SiteLine) -> Iterator[Door]:
+def _doors(line: SiteLine, service: Service) -> Iterator[Door]:
     """Yield where a line is reached: at its target, and with --tls a Modbus TCP line also behind TLS."""
     scheme = next((scheme for scheme in _SCHEMES if line.target.startswith(scheme)), None)
     if scheme is None:
@@ -90,8 +67,8 @@ def _doors(options: Options, line: SiteLine) -> Iterator[Door]:
         return
     at = endpoint(line.target.removeprefix(scheme), "line.target")
     yield Door(_SCHEMES[scheme], at, "line.target")
-    if _SCHEMES[scheme] is DoorKind.TCP and options.access.tls_at is not None:
-        yield Door(DoorKind.TLS, options.access.tls_at, "--tls")
+    if _SCHEMES[scheme] is DoorKind.TCP and service.access.tls_at is not None:
+        yield Door(DoorKind.TLS, service.access.tls_at, "--tls")
 
 
 def _modelled(line: SiteLine, speed: Speed) -> LineModel:
@@ -109,7 +86,7 @@ class Bus:
         lines = [(_target(line), _speed_text(line.plan), len(line.plan.meters)) for line in plant.lines]
         changed = [f"{meter.feeder.name}: {text}" for meter in plant.meters for text in meter.changed]
         damaged = [f"{m.feeder.name}: nothing, {note}" for m in plant.meters for note in m.feeder.damage]
-        return bus_greeting(lines, plant.web, plant.plan.data, [*changed, *damaged])
+        return bus_greeting(lines, plant.web, plant.plan.service.data, [*changed, *damaged])
 
     def ready(self, plant: Plant) -> Mapping[str, object]:
         """Return the first door of each kind, and all lines with their addresses."""
@@ -154,6 +131,6 @@ def _speed_text(line: LinePlan) -> str:
     return f"{line.speed.baud} {line.speed.comset}" if line.speed is not None else ""
 
 
-def run(options: Options) -> int:
+def run(site: Path, pace: bool, service: Service) -> int:
     """Run a bus in this process."""
-    return run_plan(plan_of(options), Bus(), page_server)
+    return run_plan(plan_of(site, pace, service), Bus(), page_server)

@@ -66,12 +66,16 @@ class StatePlan:
 
 @dataclass(frozen=True, slots=True)
 class SupplyPlan:
-    """What a supply file says: states, each with the seconds from which on it holds, or a recording."""
+    """What a supply file says: states, each with the seconds from which on it holds, or a recording.
+
+    document: the tables as they stand in the file.
+    """
 
     rate: float
     seed: int
     states: tuple[tuple[float, StatePlan], ...]
     recording: RecordingPlan | None
+    document: dict[str, Any]
 
     def build(self, ratio: float, midnight: float = 43200.0) -> Supply:
         """Return the samples behind CTs of a ratio. midnight: seconds after midnight at the first of them."""
@@ -227,7 +231,7 @@ def read_supply(content: str, name: str, most_states: int = _MOST_STATES,
         except SupplyError:  # raised again with the line of the event: only now is the file searched for it
             state = _state(reader.inside("event", event, "set"), document, top["rate"], known)
         states.append((time, state))
-    return SupplyPlan(top["rate"], top["seed"], tuple(states), recording)
+    return SupplyPlan(top["rate"], top["seed"], tuple(states), recording, reader.document)
 
 
 def _state(reader: Reader, document: Mapping[str, Any], rate: float, known: Known) -> StatePlan:

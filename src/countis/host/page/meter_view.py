@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-import tomllib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeVar
@@ -184,22 +183,21 @@ class MeterView:
 
     def set_supply(self, document: dict[str, Any], name: str) -> None:
         """Feed the meter from another supply; SupplyError in one line where it cannot be."""
-        self._feed_from(document, read_supply(_written(document), _NAME, _MOST_STATES, _MOST_LOADS), name)
+        self._feed_from(read_supply(_written(document), _NAME, _MOST_STATES, _MOST_LOADS), name)
 
     def set_supply_text(self, text: str, name: str) -> None:
         """Feed the meter from a supply file; SupplyError names line and key."""
         plan = read_supply(text, name, _MOST_STATES, _MOST_LOADS)
-        document = tomllib.loads(text)
-        _written(document)
-        self._feed_from(document, plan, name)
+        _written(plan.document)
+        self._feed_from(plan, name)
 
-    def _feed_from(self, document: dict[str, Any], plan: SupplyPlan, name: str) -> None:
+    def _feed_from(self, plan: SupplyPlan, name: str) -> None:
         if plan.recording is not None:
             raise SupplyError("recording", "not from a page", "voltages and loads; countis run --recording")
         with self.feeder.lock:
             ratio, midnight = self.meter.ratio, self.meter.clock % 86400
         self.feeder.change_source(plan.build(ratio, midnight))
-        self.supply, self.supply_name = document, name
+        self.supply, self.supply_name = plan.document, name
 
 
 def _drained(waiting: deque[T]) -> Iterator[T]:

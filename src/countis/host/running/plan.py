@@ -74,18 +74,25 @@ class LinePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """All that one process runs. data: named in the ready file. patience: s to wait for the first values."""
+class Service:
+    """What a process is asked for beside its meters; `run` and `bus` have the same flags for it."""
 
-    lines: tuple[LinePlan, ...]
-    data: Path
+    data: Path  # the folder that the ready file names
     web: Endpoint | None = None
     token: str | None = None
-    speed: float = 1.0
+    speed: float = 1.0  # meter time to host time
     ready_file: Path | None = None
-    most: int = MOST_CONNECTIONS
+    most: int = MOST_CONNECTIONS  # on each TCP port
     access: Access = field(default_factory=Access)
     trace: Path | None = None
     diagnostics: bool = False
     log: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that one process runs. patience: s to wait for the first values."""
+
+    lines: tuple[LinePlan, ...]
+    service: Service
     patience: float = math.inf

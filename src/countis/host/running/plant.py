@@ -30,7 +30,7 @@ from countis.host.running.memory_file import MemoryFile
 from countis.host.running.plan import Door, DoorKind, Endpoint, LinePlan, MeterPlan, Plan
 from countis.host.running.publish import Publisher
 from countis.host.running.runner import Runner
-from countis.host.running.sources import open_source, supply_file, supply_name
+from countis.host.running.sources import open_source, supply_name, supply_plan
 from countis.meter.memory.image import VERSION, stale_fragments
 from countis.meter.meter import Meter
 from countis.modbus.line.faults import Faults
@@ -185,22 +185,23 @@ def _open_meter(plan: Plan, at: MeterPlan, stack: contextlib.AsyncExitStack) -> 
     changed = [f"{s} {before[s]} -> {v}" for s, v in meter.settings.items() if stored and before[s] != v]
     source = open_source(at.supply, at.recording, meter.ratio, meter.clock % 86400, at.raw, at.seed)
     meter.set_rate(source.rate)
-    meter.apply([SetTariffInput(source.tariff_volts), SetDiagnostics(plan.diagnostics)])
+    meter.apply([SetTariffInput(source.tariff_volts), SetDiagnostics(plan.service.diagnostics)])
     faults = Faults(at.faults, at.seed if at.seed is not None else 1)
     name = at.name or meter.model.name
-    feeder = Feeder(meter, source, plan.speed, name=name, faults=faults, stale_after=at.stale_after)
-    supply = supply_file(at.supply)[1] if at.recording is None else None
+    feeder = Feeder(meter, source, plan.service.speed, name=name, faults=faults, stale_after=at.stale_after)
+    supply = supply_plan(at.supply) if at.recording is None else None
+    document = supply.document if supply is not None and supply.recording is None else None
     port = MeterPort(feeder, swapped=at.swapped)
-    return OpenMeter(feeder, port, memory, supply, supply_name(at.supply, at.recording), changed)
+    return OpenMeter(feeder, port, memory, document, supply_name(at.supply, at.recording), changed)
 
 
 def _open_door(plan: Plan, line: LinePlan, door: Door, answering: Answering) -> OpenDoor:
     if isinstance(door.at, str):
         return SerialPort(answering, door.at, keep_silence=line.keep_silence, line=line.paced)
     kind = RtuTcpRequests if door.kind is DoorKind.RTU_TCP else TcpRequests
-    access = plan.access
+    access, most = plan.service.access, plan.service.most
     tls = access.tls if door.kind is DoorKind.TLS else None
-    return TcpServer(answering, kind, door.at, door.option, most=plan.most, tls=tls, policy=access.policy)
+    return TcpServer(answering, kind, door.at, door.option, most=most, tls=tls, policy=access.policy)
 
 
 def _check_token(web: Endpoint, token: str | None) -> None:
@@ -216,18 +217,18 @@ def _check_token(web: Endpoint, token: str | None) -> None:
 async def open_plant(plan: Plan, page: PageServer, stack: contextlib.AsyncExitStack) -> Plant:
     """Open everything, to be closed in opposite order; what fails is one line and leaves all as it was."""
     doors = sum(door.kind is not DoorKind.SERIAL for line in plan.lines for door in line.doors)
-    raise_file_limit(plan.most * doors + _FILES_EACH * sum(len(line.meters) for line in plan.lines))
+    raise_file_limit(plan.service.most * doors + _FILES_EACH * sum(len(line.meters) for line in plan.lines))
     groups = [[_open_meter(plan, meter, stack) for meter in line.meters] for line in plan.lines]
     meters = [meter for group in groups for meter in group]
-    if plan.ready_file is not None:
-        write_ready(plan.ready_file, None)
+    if plan.service.ready_file is not None:
+        write_ready(plan.service.ready_file, None)
     hubs = [
-        LineHub([meter.port for meter in group], line.speed, plan.access.policy)
+        LineHub([meter.port for meter in group], line.speed, plan.service.access.policy)
         for line, group in zip(plan.lines, groups, strict=True)
     ]
     answering: list[Answering] = [*hubs]
-    if plan.trace is not None:
-        file = TraceFile(plan.trace, lambda unit: _table_of(hubs, unit), hubs[0].report)
+    if plan.service.trace is not None:
+        file = TraceFile(plan.service.trace, lambda unit: _table_of(hubs, unit), hubs[0].report)
         stack.callback(file.close)
         answering = [Traced(hub, file) for hub in hubs]
     runner = Runner([(meter.feeder, meter.memory) for meter in meters], Publisher())
@@ -238,9 +239,9 @@ async def open_plant(plan: Plan, page: PageServer, stack: contextlib.AsyncExitSt
             line.doors[door.kind] = _open_door(plan, line.plan, door, behind)
             stack.callback(line.doors[door.kind].close)
     web = None
-    if plan.web is not None:
-        _check_token(plan.web, plan.token)
-        web = await stack.enter_async_context(page(meters, runner, plan.web, plan.token))
+    if plan.service.web is not None:
+        _check_token(plan.service.web, plan.service.token)
+        web = await stack.enter_async_context(page(meters, runner, plan.service.web, plan.service.token))
     return Plant(plan, lines, meters, runner, web)
 
 
@@ -282,9 +283,9 @@ async def serve(plan: Plan, face: Face, page: PageServer, out: TextIO | None) ->
         await _until_ready(runner, stop, plan.patience)
         if runner.failure is None and not stop.is_set():
             print(face.greeting(plant), file=out, flush=True)
-            if plan.ready_file is not None:
-                ready = {"pid": os.getpid(), **face.ready(plant), "data": str(plan.data)}
-                write_ready(plan.ready_file, ready)
+            if plan.service.ready_file is not None:
+                ready = {"pid": os.getpid(), **face.ready(plant), "data": str(plan.service.data)}
+                write_ready(plan.service.ready_file, ready)
             await _watch(plant, face, stop, out)
         for door in plant.doors:
             door.stop()
@@ -305,7 +306,7 @@ async def _until_ready(runner: Runner, stop: asyncio.Event, patience: float) -> 
 async def _watch(plant: Plant, face: Face, stop: asyncio.Event, out: TextIO | None) -> None:
     """Print the status and the events each second, until the runner stops or a signal comes."""
     runner, events = plant.runner, EventPrinter(len(plant.meters) > 1)
-    if plant.plan.log:
+    if plant.plan.service.log:
         runner.publisher.subscribe(events)
     while not stop.is_set() and not runner.stopped.is_set():
         with contextlib.suppress(TimeoutError):

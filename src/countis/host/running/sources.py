@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-import tomllib
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from countis.meter.meter import Source as Samples
 from countis.supply.recorded.comtrade_file import read_comtrade
@@ -51,17 +50,11 @@ def read_text(path: Path) -> str:
 
 
 @functools.cache
-def supply_file(path: Path | None) -> tuple[SupplyPlan, dict[str, Any] | None]:
-    """Read a supply file once, or the packaged workshop: its plan, and its tables, None of a recording."""
+def supply_plan(path: Path | None) -> SupplyPlan:
+    """Return the plan of a supply file, or of the packaged workshop; a file is read once."""
     packaged = resources.files("countis.supply").joinpath(DEFAULT)
     text = packaged.read_text("utf-8") if path is None else read_text(path)
-    plan = read_supply(text, DEFAULT if path is None else str(path))
-    return plan, tomllib.loads(text) if plan.recording is None else None
-
-
-def supply_plan(path: Path | None) -> SupplyPlan:
-    """Return the plan of a supply file."""
-    return supply_file(path)[0]
+    return read_supply(text, DEFAULT if path is None else str(path))
 
 
 def supply_name(path: Path | None, recording: str | None) -> str:
