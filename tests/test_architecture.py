@@ -12,6 +12,8 @@ from pathlib import Path
 import countis
 import pytest
 
+import size
+
 ROOT = Path(countis.__file__).parent
 # Room, by the beginning of its path -> rooms it may import beside itself; the longest beginning that fits is taken.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -26,7 +28,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "meter": ("words", "modbus", "models"),
     "supply": ("words",),
     "serve": ("words", "modbus"),
-    "site": ("words", "modbus", "models", "serve"),
+    "site": ("words", "modbus", "models"),
     "host/running": ("words", "modbus", "models", "meter", "supply", "serve", "__init__"),
     "host/page": ("words", "modbus", "models", "meter", "supply", "serve", "host/running"),
     "host/terminal": ("words", "meter/panel"),
@@ -41,7 +43,7 @@ FORBIDDEN = {"asyncio", "socket", "serial", "time", "random", "os", "pathlib", "
 LIBRARIES = {"numpy", "fastcrc"}
 COMPILED = {"meter/metrology/kernel.py", "supply/synthesis.py"}
 READS_COMTRADE = {"supply/recorded/comtrade_file.py"}
-MOST_ENTRIES, MOST_FILES = 12, 12
+MOST_ENTRIES = 12
 
 
 def modules() -> Iterator[str]:
@@ -100,8 +102,12 @@ def test_rooms_are_few_and_none_is_a_shelf() -> None:
     entries = {path.name for path in ROOT.iterdir() if path.name != "__pycache__"}
     assert len(entries) <= MOST_ENTRIES
     assert {name for name in entries if name.endswith(".py")} == {"__init__.py", "__main__.py"}
-    folders = {path.parent for path in ROOT.rglob("*.py")}
-    assert {str(folder): n for folder in folders if (n := len(list(folder.glob("*.py")))) > MOST_FILES} == {}
+
+
+def test_no_file_folder_or_function_is_over_its_size_without_a_reason() -> None:
+    source = sorted(ROOT.rglob("*.py"))
+    assert size.over(source) == []
+    assert size.REASONS.keys() <= {name for _, length, name, limit in size.sizes(source) if length > limit}, "needs no reason"
 
 
 @pytest.mark.parametrize("module", sorted(m for m in MODULES if m.split("/")[0] in CORE))
