@@ -83,7 +83,7 @@ class Connection:
 
     def __init__(self, plain: socket.socket, requests: Requests, tls: ssl.SSLContext | None) -> None:
         self.requests = requests
-        self._socket = plain
+        self._socket, self._is_tls = plain, tls is not None
         self._read: Callable[[int], bytes] = plain.recv
         if tls is not None:
             self._socket = tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
@@ -113,10 +113,11 @@ class Connection:
         if not data:
             raise ConnectionError("closed")
         self.spoke = True
-        reply = self.requests.answer(data)
+        requests = self.requests
+        reply = requests.answer(data)
         if reply:
             self.send(reply)
-        return bool(self.unsent or self.requests.late or self.requests.broken or self.pending)
+        return bool(self.unsent or requests.late or requests.broken or (self._is_tls and self.pending))
 
     @property
     def pending(self) -> bool:

@@ -46,7 +46,7 @@ class MeterPort:
     """
 
     def __init__(self, feeder: Feeder, *, swapped: bool = False) -> None:
-        self.feeder, self.swapped = feeder, swapped
+        self.feeder, self.swapped, self._state = feeder, swapped, feeder.meter.state
         self.requests = 0  # counted without a lock where the reply was cached: a display, no account
         # Written under the meter's lock, read without.
         self._tcp: dict[bytes, bytes] = {}  # request -> reply, both without the transaction
@@ -146,13 +146,13 @@ class MeterPort:
 
     def _if_fresh(self, reply: bytes | None) -> bytes | None:
         """Return a reply that was cached, if nothing has moved since, and count it."""
-        feeder = self.feeder
-        if reply is None or self._moment != feeder.meter.state.changes or feeder.faults.list:
+        feeder, state = self.feeder, self._state
+        if reply is None or self._moment != state.changes or feeder.faults.list or feeder.failure is not None:
             return None
-        if feeder.failure is not None or (feeder.stale_after < math.inf and feeder.stale):
+        if feeder.stale_after < math.inf and feeder.stale:
             return None
         self.requests += 1
-        feeder.meter.state.saw_frame()
+        state.saw_frame()
         return reply
 
 
@@ -253,7 +253,8 @@ class LineHub:
         reply = port.tcp_cached(request[2:])
         if reply is None:
             return None
-        port.note("TCP", request[_UNIT_AT], request[7:], reply[5:])
+        if port.exchanges is not None:
+            port.note("TCP", request[_UNIT_AT], request[7:], reply[5:])
         return request[:2] + reply
 
     def rtu_cached(self, frame: bytes) -> bytes | None:

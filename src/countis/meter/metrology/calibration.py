@@ -3,10 +3,12 @@
 Rule: a channel's errors are a gain and a delay. They are undone on its samples, before anything is measured,
 so that squares, products, harmonics and phase sequence are right together.
 
-Theory of operation ------------------- *Delay.* Class C's whole 0.5 % at power factor 0.5 is 0.165°, 0.07 of
-a sample at 8 kHz, so delays are parts of a sample. Each channel passes a filter of Lagrange's kind with eight
-taps around the point where it is read; at 50 Hz it is exact to 1e-11, at the 13th harmonic to 1e-5. All
-channels are then late by the same few samples, which only the clock could tell.
+Theory of operation
+-------------------
+*Delay.* Class C's whole 0.5 % at power factor 0.5 is 0.165°, 0.07 of a sample at 8 kHz, so delays are parts
+of a sample. Each channel passes a filter of Lagrange's kind with eight taps around the point where it is
+read; at 50 Hz it is exact to 1e-11, at the 13th harmonic to 1e-5. All channels are then late by the same few
+samples, which only the clock could tell.
 
 *Constants.* A reference tells the true phasors of the fundamental. Those of the samples are a correlation
 under a Hann window; the ratio is gain and lag. The lags' common part is time that no meter can see, and is

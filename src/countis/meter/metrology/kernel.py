@@ -3,9 +3,11 @@
 Rule: everything the loop knows between two calls is in the arrays of its state, so that feeding samples one
 by one or a million at once gives the same bits.
 
-Theory of operation ------------------- *Reference.* r = v1 − v2/2 − v3/4 passes a band-pass of 40..75 Hz;
-where it rises through zero (with hysteresis) a cycle ends. The weights differ so that r lives whichever phase
-is missing, and also when all three carry the same voltage.
+Theory of operation
+-------------------
+*Reference.* r = v1 − v2/2 − v3/4 passes a band-pass of 40..75 Hz; where it rises through zero (with
+hysteresis) a cycle ends. The weights differ so that r lives whichever phase is missing, and also when all
+three carry the same voltage.
 
 *Edges.* A cycle ends between two samples. The sums of whole samples are completed by a term C that is a
 weighted sum of the four samples around the edge: the trapezoidal rule up to the edge, its first

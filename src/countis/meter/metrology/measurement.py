@@ -28,6 +28,7 @@ V_PHASES, U_PAIRS, I_PHASES, P_PHASES, Q_PHASES, S_PHASES, PF_PHASES = (
 )
 U, V, I, IN, P, Q, S, PF = (LIVE_COLUMN[symbol] for symbol in ("U", "V", "I", "IN", "P", "Q", "S", "PF"))
 F, SEQUENCE = LIVE_COLUMN["f"], LIVE_COLUMN["sequence"]
+_ALL_P, _ALL_Q, _ALL_S, _ALL_PF = (slice(total, total + 4) for total in (P, Q, S, PF))  # with their phases
 _SQUARED: Final = np.r_[U_PAIRS, V_PHASES, I_PHASES, IN]
 _AVERAGED: Final = np.r_[P_PHASES, Q_PHASES]
 _OF_PHASES: Final = np.r_[V_PHASES, V, IN, P_PHASES, Q_PHASES, S_PHASES, PF_PHASES]
@@ -144,8 +145,7 @@ def _derive(live: Floats, model: Model) -> None:
     live[..., I] = np.add.reduce(live[..., I_PHASES], axis=-1) / 3.0
     for total, phases in ((P, P_PHASES), (Q, Q_PHASES), (S, S_PHASES)):
         live[..., total] = np.add.reduce(live[..., phases], axis=-1)
-    p, q, s, pf = (slice(total, total + 4) for total in (P, Q, S, PF))  # the total and its phases
-    live[..., pf] = _power_factor(live[..., p], live[..., q], live[..., s], model)
+    live[..., _ALL_PF] = _power_factor(live[..., _ALL_P], live[..., _ALL_Q], live[..., _ALL_S], model)
 
 
 def _power_factor(p: Floats, q: Floats, s: Floats, model: Model) -> Floats:
@@ -254,7 +254,9 @@ class Metrology:
         seconds, samples = np.divmod(at, self.rate) if self.rate.is_integer() else (np.zeros(len(at)), at)
         part_ns = np.rint((samples + fraction) * 1e9 / self.rate).astype(np.int64)
         edges = seconds.astype(np.int64) * 1_000_000_000 + part_ns
-        ns = np.diff(edges, prepend=self._edge)
+        ns = edges.copy()  # np.diff with what was before takes as long as all the rest
+        ns[1:] -= edges[:-1]
         if len(edges) > 0:
+            ns[0] -= self._edge
             self._edge = int(edges[-1])
         return Measurement(ns, measure(rows, self.model, self.wires), rows[:, kernel.WHOLE] > 0.0)
