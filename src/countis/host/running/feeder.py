@@ -161,7 +161,7 @@ class Feeder:
         with self.lock:
             passed = state.now // SECOND != self._second
             values = snapshot(state) if passed and publisher.has_subscribers else None
-            entries = [(n, entry) for n, entry in state.log.entries(state.events) if n >= self._events]
+            entries = list(state.log.entries(state.events, self._events))
             self._second, self._events = state.now // SECOND, state.events
         for number, entry in entries:
             if entry is not None:

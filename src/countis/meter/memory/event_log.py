@@ -38,7 +38,7 @@ class EventLog:
         """Keep an entry in its place; None is one that was lost."""
         self._ring[number % CAPACITY] = entry
 
-    def entries(self, written: int) -> Iterator[tuple[int, Entry | None]]:
-        """Give those that are kept of `written` ever, with their numbers, oldest first."""
-        for number in range(max(0, written - CAPACITY), written):
+    def entries(self, written: int, first: int = 0) -> Iterator[tuple[int, Entry | None]]:
+        """Give those that are kept of `written` ever, with their numbers from `first` on, oldest first."""
+        for number in range(max(first, written - CAPACITY), written):
             yield number, self._ring[number % CAPACITY]
