@@ -263,8 +263,10 @@ class Terminal(App[None]):
         state, settings = self.state, self.state.get("settings", {})
         ratio = f"CT {settings['ct_primary']}/{settings['ct_secondary']}" if settings else ""
         speed = f"×{state['speed']:g}" if state and state["speed"] != 1 else ""
+        model, name = state.get("model", "---"), state.get("name", "")
+        own = f"{name}, " if name not in ("", model) else ""  # one that the site file gives
         lines = [
-            Text(f"{state.get('model', '---')} address {self.address}  {bench.clock(state)}"),
+            Text(f"{own}{model} address {self.address}  {bench.clock(state)}"),
             Text("  ".join(filter(None, (ratio, speed, self.server.url)))),
         ]
         if self.trouble:

@@ -94,7 +94,7 @@ class Page {
     seal.hidden = !this.models[state.model].sealable;
     seal.textContent = state.settings.sealed === 1 ? "Break the seal" : "Close the seal";
     seal.dataset.closed = state.settings.sealed;
-    document.title = `countis ${state.model} at address ${state.address}`;
+    document.title = `countis ${state.model} ${this.several ? state.name : `at address ${state.address}`}`;
   }
 
   // keys: down and up as they happen; the meter judges how long they were held
