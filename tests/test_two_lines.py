@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from countis import Bus
+from countis.host.bus import plan_of
+from countis.host.running.plan import Service
 from countis.host.terminal.client import Server, chosen
 from countis.words.errors import BusError
 from websockets.sync.client import connect
@@ -116,3 +118,12 @@ def test_the_panel_finds_the_one_that_is_meant(two: Running) -> None:
         chosen(server, meters, "5")
     with pytest.raises(BusError, match=r"no meter hall \(allowed: hall one, yard, hall two\)"):
         chosen(server, meters, "hall")
+
+
+def test_meters_of_one_address_have_seeds_of_their_own(tmp_path: Path) -> None:
+    file = tmp_path / "site.toml"
+    file.write_text(SITE)
+    plan = plan_of(file, pace=False, service=Service(data=tmp_path))
+    seeds = {meter.name: meter.seed for line in plan.lines for meter in line.meters}
+    assert seeds["hall one"] == 5
+    assert len(set(seeds.values())) == len(seeds) == 3

@@ -356,6 +356,13 @@ def test_one_word_by_either_function(state: str, write: str) -> None:
     assert ask(a_meter(state), f"10 {write[:4]} 0001 02 {write[5:]}") == hexed(f"10 {write[:4]} 0001")
 
 
+def test_function_six_writes_where_the_table_lists_it() -> None:
+    meter = a_meter()
+    assert ask(meter, "06 F000 0001") == "86 01", "61440 takes function 16 alone"
+    assert ask(meter, "10 F000 0001 02 0001") == hexed("10 F000 0001")
+    assert ask(meter, "06 9E21 0002") == hexed("06 9E21 0002"), "40481 takes both"
+
+
 def fetch(meter: Meter, *actions: str) -> list[list[int]]:
     """The records which the header promises after these actions: high and low word of the time, completeness, mean P+."""
     for action in actions:
