@@ -363,10 +363,11 @@ def test_function_six_writes_where_the_table_lists_it() -> None:
     assert ask(meter, "06 9E21 0002") == hexed("06 9E21 0002"), "40481 takes both"
 
 
-def test_a_new_ct_rates_nothing_of_before() -> None:
+@pytest.mark.parametrize("write", ["E000 0003 06 0005 0001 2EE0", "E001 0001 02 0001", "E002 0001 02 2EE0"])
+def test_a_new_ct_rates_nothing_of_before(write: str) -> None:
     meter = Meter(E44, tariff_control="com")
     meter.feed(three_phase(v=230, i=6), seconds=10.15)
-    assert ask(meter, "10 E000 0003 06 0005 0001 2EE0") == hexed("10 E000 0003"), "12000/1 from here on"
+    assert ask(meter, f"10 {write}") == hexed(f"10 {write[:9]}")
     meter.feed(three_phase(v=230, i=0), seconds=1)
     assert meter.exact("Ea+") / 1e6 == pytest.approx(3 * 230 * 6 * 10.15 / 3600, rel=1e-3)
 
