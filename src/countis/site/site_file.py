@@ -16,7 +16,7 @@ from countis.models import MODELS, Model
 from countis.words.errors import SettingError, SiteError
 from countis.words.notation import COMSETS, CT_RATIOS, comset, ct_ratio
 from countis.words.settings import SETTINGS, Value
-from countis.words.toml import Reader, Row, number, one_of, text, whole
+from countis.words.toml import KeyRule, Reader, number, one_of, text, whole
 
 _TARGETS: Final = "pty, a device path, tcp://HOST:PORT, rtu+tcp://HOST:PORT"
 MOST_METERS: Final = 247
@@ -90,10 +90,10 @@ def _list(value: Any) -> list[Any]:
     return value
 
 
-_TOP: Final[Mapping[str, Row]] = {"line": ([], _list, "[[line]]")}
+_TOP: Final[Mapping[str, KeyRule]] = {"line": ([], _list, "[[line]]")}
 _SHARE: Final = (0.0, number(0.0, 1.0), "0..1")
 _NO, _YES = (False, _flag, "true or false"), (True, _flag, "true or false")
-_LINE: Final[Mapping[str, Row]] = {
+_LINE: Final[Mapping[str, KeyRule]] = {
     "target": ("pty", text, _TARGETS),
     "baud": (38400, SETTINGS["baud"].check, SETTINGS["baud"].allowed_text()),
     "comset": (("N", 1), lambda value: comset(text(value), ""), COMSETS),
@@ -106,7 +106,7 @@ _LINE: Final[Mapping[str, Row]] = {
     "doubled": _SHARE,
     "meter": ([], _list, "[[line.meter]]"),
 }
-_METER: Final[Mapping[str, Row]] = {
+_METER: Final[Mapping[str, KeyRule]] = {
     "address": (None, whole(1, 247), "1..247"),
     "name": (None, _name, "up to 60 letters, digits, blanks and _ . -, none of these first"),
     "model": (MODELS["E44"], lambda value: MODELS[value], ", ".join(MODELS)),

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from countis.supply.synthesis import PIECE
 from countis.words.errors import CountisError, SupplyError, plain
-from countis.words.toml import Reader, Row, number, short
+from countis.words.toml import KeyRule, Reader, number, short
 
 _RAMP_STEPS: Final = 2000
 _SETTABLE: Final = "frequency, noise, voltage.…, load.NAME.…, wiring.…, front_end.…, tariff.volts"
@@ -29,7 +29,7 @@ def _changes(value: Any) -> dict[str, Any]:
     return value
 
 
-_EVENT: Final[dict[str, Row]] = {
+_EVENT: Final[dict[str, KeyRule]] = {
     "at": (None, number(0.0, 1e9), "seconds from 0 on"),
     "for": (None, number(0.0, 1e9), "seconds, or nothing for good"),
     "over": (0.0, number(0.0, 1e6), "seconds that a ramp takes"),
@@ -62,7 +62,7 @@ class _Event:
 class Timeline:
     """The tables of a supply file as its events change them. rows: of all that may be set, by table."""
 
-    def __init__(self, reader: Reader, rate: float, rows: Mapping[str, Mapping[str, Row]]) -> None:
+    def __init__(self, reader: Reader, rate: float, rows: Mapping[str, Mapping[str, KeyRule]]) -> None:
         self._reader, self._rate, self._rows = reader, rate, rows
         self._events: list[_Event] = []
         for index, table in enumerate(reader.document.get("event", [])):
@@ -136,7 +136,7 @@ class Timeline:
             table[key] = self._between(event, path, rows[key], before, value, share) if share < 1.0 else value
         return out
 
-    def _between(self, event: _Event, path: str, row: Row, before: Any, value: Any, share: float) -> Any:
+    def _between(self, event: _Event, path: str, row: KeyRule, before: Any, value: Any, share: float) -> Any:
         """Return what a ramp has come to that goes from one number to another."""
         try:
             row[1](value)

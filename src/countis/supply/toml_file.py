@@ -19,7 +19,7 @@ from countis.supply.profiles import PROFILES, Points
 from countis.supply.source import Supply
 from countis.words.errors import SupplyError
 from countis.words.settings import CHANNELS, MAX_RATE, MIN_RATE
-from countis.words.toml import Reader, Row, number, text, whole
+from countis.words.toml import KeyRule, Reader, number, text, whole
 
 _MOST_STATES, _MOST_LOADS = 100_000, 1000
 _MOST_IN_ALL: Final = 1_000_000  # loads of all states together
@@ -147,8 +147,8 @@ def _channels(value: Any) -> Mapping[str, str]:
 _PHASES_OF_LOAD: Final[dict[str, tuple[int, ...]]] = {"all": (0, 1, 2), "L1": (0,), "L2": (1,), "L3": (2,)}
 _EXPORTS: Final = {"import": False, "export": True}
 _LOST: Final = {"ok": False, "lost": True}
-_HARMONICS: Final[Row] = ({}, _harmonics, "order 2..40 = [ratio 0..10, degrees]")
-_TOP: Final[dict[str, Row]] = {
+_HARMONICS: Final[KeyRule] = ({}, _harmonics, "order 2..40 = [ratio 0..10, degrees]")
+_TOP: Final[dict[str, KeyRule]] = {
     "rate": (8000.0, number(MIN_RATE, MAX_RATE), f"{MIN_RATE}..{MAX_RATE} samples per second"),
     "frequency": (50.0, number(0.0, 400.0), "0..400 Hz"),
     "seed": (1, whole(0, 2**31), "a whole number from 0 on"),
@@ -157,12 +157,12 @@ _TOP: Final[dict[str, Row]] = {
        for name in ("voltage", "wiring", "front_end", "tariff", "recording")},
     **{name: ([], lambda tables: tables, f"[[{name}]]") for name in ("load", "event")},
 }
-_VOLTAGE: Final[dict[str, Row]] = {
+_VOLTAGE: Final[dict[str, KeyRule]] = {
     **dict.fromkeys(PHASES, (230.0, number(0.0, 1000.0), "0..1000 V")),
     "angle": ((0.0, -120.0, 120.0), _list_of(*[number(-360.0, 360.0)] * 3), "three angles in degrees"),
     "harmonics": _HARMONICS,
 }
-_LOAD: Final[dict[str, Row]] = {
+_LOAD: Final[dict[str, KeyRule]] = {
     "name": (None, text, "a name for events"),
     "phase": ((0, 1, 2), _PHASES_OF_LOAD.__getitem__, ", ".join(_PHASES_OF_LOAD)),
     "current": (None, number(0.0, 200.0), "0..200 A on the secondary"),
@@ -176,21 +176,21 @@ _LOAD: Final[dict[str, Row]] = {
     "fired": (0.0, number(0.0, 179.0), "0..179 degrees after the zero crossing"),
     "burst": (None, _list_of(whole(1, 10_000), whole(1, 10_000)), "[cycles on, cycles off]"),
 }
-_WIRING: Final[dict[str, Row]] = {
+_WIRING: Final[dict[str, KeyRule]] = {
     "missing": ((), _phase_names, "a list of L1, L2, L3"),
     "swapped": ((0, 1, 2), _swapped, "two of L1, L2, L3"),
     "ct": ((0, 1, 2), _three_phases, 'the phase of each CT, e.g. ["L2", "L1", "L3"]'),
     "reversed": ((), _phase_names, "a list of L1, L2, L3"),
     "neutral": (False, _LOST.__getitem__, ", ".join(_LOST)),
 }
-_FRONT_END: Final[dict[str, Row]] = {
+_FRONT_END: Final[dict[str, KeyRule]] = {
     "gain": ((1.0,) * 6, _list_of(*[number(0.0, 10.0)] * 6), "six factors 0..10, V1 V2 V3 I1 I2 I3"),
     "offset": ((0.0,) * 6, _list_of(*[number(-1000.0, 1000.0)] * 6), "six offsets in V and A"),
     "phase": ((0.0,) * 6, _list_of(*[number(-90.0, 90.0)] * 6), "six lags in degrees of the fundamental"),
     "bits": (None, whole(8, 32), "8..32"),
 }
-_TARIFF: Final[dict[str, Row]] = {"volts": (0.0, number(0.0, 300.0), "0..300 V")}
-_RECORDING: Final[dict[str, Row]] = {
+_TARIFF: Final[dict[str, KeyRule]] = {"volts": (0.0, number(0.0, 300.0), "0..300 V")}
+_RECORDING: Final[dict[str, KeyRule]] = {
     "file": (None, text, "a file"),
     "channels": ({}, _channels, f"{', '.join(CHANNELS)} = names of the recording's channels"),
     "v_scale": (1.0, number(-1e6, 1e6), "-1e6..1e6"),
@@ -267,7 +267,7 @@ def _state(reader: Reader, document: Mapping[str, Any], rate: float, known: Know
 
 
 def _load(reader: Reader, values: Any, name: str, index: int,
-          rows: Mapping[str, Row]) -> tuple[Load, float | None]:
+          rows: Mapping[str, KeyRule]) -> tuple[Load, float | None]:
     """Read a load; with it the power it is given by, if it is."""
     row = reader.table(values, name, index, rows)
     fail = partial(reader.fail, name, index)

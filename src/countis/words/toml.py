@@ -20,7 +20,7 @@ _REFUSED: Final = (
     # Python reads it, but cannot print it
     (re.compile(r"\b0[xob][\dA-Fa-f_]{1000}"), "a number of 1000 digits and more"),
 )
-Row = tuple[Any, Callable[[Any], Any], str]  # default, reader (raises what is refused), what is allowed
+KeyRule = tuple[Any, Callable[[Any], Any], str]  # default, reader (raises what is refused), what is allowed
 
 
 class Reader:
@@ -72,7 +72,7 @@ class Reader:
         inner._outer = (self.line_of(table, index, key), f"{table}.{key}: ")
         return inner
 
-    def table(self, values: Any, name: str, index: int, rows: Mapping[str, Row]) -> dict[str, Any]:
+    def table(self, values: Any, name: str, index: int, rows: Mapping[str, KeyRule]) -> dict[str, Any]:
         """Return the values of one table by key, read or by default; raises `error` where one is refused."""
         if not isinstance(values, dict):
             raise self.fail("", 0, name, f"{short(values)} is not a table", f"[{name}]")
