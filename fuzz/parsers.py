@@ -146,7 +146,7 @@ def _faults(data: bytes) -> None:
     try:
         rows = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise Refused(type(error).__name__) from None  # as _json of web.py does
+        raise Refused(type(error).__name__) from None  # as _json of routes.py does
     for row in rows if isinstance(rows, list) else ():
         fault = read_fault(row if isinstance(row, dict) else {}, 0)
         json.dumps(fault_row(fault, 0), allow_nan=False)
@@ -249,7 +249,7 @@ def _pages(data: bytes) -> None:
 
 
 def _message(data: bytes) -> None:
-    """Messages of one viewer, a line each, as audience.py takes them: what web.py hides of its errors is seen here."""
+    """Messages of one viewer, a line each, as viewers.py takes them: what routes.py hides of its errors is seen here."""
 
     async def take() -> None:
         audience = Viewers(page._WATCHED)

@@ -7,7 +7,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from countis import Bus, Meter
+from countis import E44, Bus, Meter
 from countis.site.site_file import read_site
 from countis.words.errors import NoReply, Refused, SiteError
 
@@ -179,3 +179,18 @@ def test_a_site_that_is_wrong_is_one_line_and_nothing_is_made(tmp_path: Path) ->
     done = command("bus", str(tmp_path / "site.toml"), "--data", str(tmp_path / "data"))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert not (tmp_path / "data").exists()
+
+
+def test_a_sealed_meter_is_told_again_what_it_is_set_to(tmp_path: Path) -> None:
+    memory = tmp_path / "data" / "workshop" / "meter.fram"
+    memory.parent.mkdir(parents=True)
+    memory.write_bytes(Meter(E44, ct_primary=200, ct_secondary=5, address=5, sealed=1).save())
+    site = tmp_path / "site.toml"
+    site.write_text('[[line]]\ntarget = "tcp://127.0.0.1:0"\n[[line.meter]]\naddress = 5\nname = "workshop"\nct = "200/5"\n')
+    assert stop(start(tmp_path, verb=("bus", str(site))))[0] == 0
+    site.write_text(site.read_text().replace("200/5", "400/5"))
+    (tmp_path / "ready.json").write_text("{}")
+    refused = command("bus", str(site), "--data", str(tmp_path / "data"), "--ready-file", str(tmp_path / "ready.json"))
+    assert (refused.returncode, refused.stderr) == (2, "countis: workshop: ct_primary: the meter is sealed"
+                                                       " (allowed: after breaking the seal)\n")
+    assert not (tmp_path / "ready.json").exists(), "nobody takes the last start for this one"

@@ -11,6 +11,7 @@ from countis.meter.metrology import kernel
 from countis.meter.metrology.measurement import Metrology, combine, measure
 from countis.modbus import pdu
 from countis.supply import three_phase
+from countis.words.errors import UnknownSymbol
 from countis.words.quantities import COUNTED_COLUMN
 from countis.words.quantities import LIVE_COLUMN as COLUMN
 
@@ -231,3 +232,10 @@ def test_twelve_gigawatt_hours_are_read_as_such(symbol: str) -> None:
     meter.state.row[COUNTED_COLUMN[symbol]] = 12_345_678_912_340_000
     meter.state.changes += 1
     assert Bus.loopback(meter)[5].read(symbol)[symbol] == pytest.approx(12_345_678_910, abs=10)
+
+
+def test_an_error_is_put_into_an_outer_place_whatever_it_is_made_of() -> None:
+    unknown = UnknownSymbol("V4", ["V1", "P"])
+    assert str(unknown.inside("site.toml")) == "site.toml: V4: unknown symbol, did you mean V1? (allowed: see countis map)"
+    assert str(unknown).startswith("V4: ")
+    assert isinstance(unknown.inside("x"), UnknownSymbol)

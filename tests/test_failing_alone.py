@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from countis.meter.state import Snapshot
 from countis.modbus import pdu, rtu, tcp
 from countis.supply import Supply, three_phase
 from countis.words.commands import SetSetting
-from countis.words.errors import MemoryImageError, SupplyError
+from countis.words.errors import CountisError, MemoryImageError, SupplyError
 from numpy.typing import NDArray
 
 MANY = 20
@@ -43,6 +44,8 @@ class Tape:
     def __init__(self) -> None:
         self._supply: Supply = three_phase(230, 1.0)
         self.torn = False
+        self.goes_on = Event()
+        self.goes_on.set()
 
     @property
     def rate(self) -> float:
@@ -53,6 +56,7 @@ class Tape:
         return self._supply.seconds
 
     def read(self, count: int) -> NDArray[Any]:
+        self.goes_on.wait()
         if self.torn:
             raise SupplyError("tape.cfg", "cannot be read any more", "a whole tape")
         return self._supply.read(count)
@@ -205,3 +209,37 @@ def test_the_last_one_that_fails_ends_the_runner(twenty: Twenty) -> None:
         tape.torn = True
     until(lambda: twenty.runner.stopped.is_set())
     assert isinstance(twenty.runner.failure, SupplyError)
+
+
+def test_events_come_while_a_source_says_nothing(twenty: Twenty, capfd: pytest.CaptureFixture[str]) -> None:
+    twenty.tapes[TORN].goes_on.clear()
+    try:
+        until(lambda: twenty.feeders[7].silent > 0.5)  # the one thread that feeds waits for the tape
+        with twenty.feeders[7].lock:
+            twenty.feeders[7].meter.apply([SetSetting("ct_primary", 400)])
+        until(lambda: ("meter 7", 0, "ct_primary") in twenty.seen.events, 5.0)
+    finally:
+        twenty.tapes[TORN].goes_on.set()
+
+
+def test_what_the_last_save_cannot_keep_ends_it_with_its_reason(twenty: Twenty) -> None:
+    twenty.runner.stopped.set()
+    for thread in twenty.runner._threads:
+        thread.join()
+    assert twenty.runner.failure is None
+    twenty.disks[FULL].full = True
+    twenty.runner.stop()
+    assert isinstance(twenty.runner.failure, MemoryImageError)
+
+
+def test_one_that_has_failed_takes_no_change_from_the_page(twenty: Twenty) -> None:
+    twenty.tapes[TORN].torn = True
+    until(lambda: bool(twenty.runner.troubles))
+    before = twenty.views[TORN].supply_name
+    failed = r"^meter 3: failed: tape.cfg: cannot be read any more"
+    with pytest.raises(CountisError, match=failed):
+        twenty.views[TORN].set_supply({"frequency": 50.0}, "page")
+    with pytest.raises(CountisError, match=failed):
+        twenty.views[TORN].seal(True)
+    assert twenty.views[TORN].supply_name == before
+    assert not twenty.views[TORN].meter["sealed"]

@@ -68,9 +68,9 @@ def test_everything_of_a_meter_is_to_be_had(site: Site) -> None:
 @pytest.mark.parametrize(("method", "path", "body", "status", "part"), [
     ("GET", "/nothing", None, 404, "Not Found"),
     ("GET", "/api/meters/6", None, 404, "no meter at address 6"),
-    ("GET", "/static/../web.py", None, 404, ""),
+    ("GET", "/static/../routes.py", None, 404, ""),
     ("GET", "/static/%2e%2e", None, 404, "no such file"),
-    ("GET", "/static/..%2fweb.py", None, 404, ""),
+    ("GET", "/static/..%2froutes.py", None, 404, ""),
     ("DELETE", f"{AT}/supply", None, 405, ""),
     ("POST", AT, None, 405, ""),
     ("POST", "/login", "token=", 401, "token: wrong"),

@@ -15,7 +15,7 @@ def listening(host: str, port: int, option: str, backlog: int, allowed: str) -> 
         listener = socket.create_server((str(first[4][0]), port), family=first[0], backlog=backlog)
     except (OSError, UnicodeError) as error:
         number = getattr(error, "errno", None)
-        reason = os.strerror(number) if number and number > 0 else str(error)
+        reason = os.strerror(number) if number and number > 0 else getattr(error, "strerror", None) or error
         raise BusError(f"{option} {host}:{port}", reason, allowed) from None
     listener.setblocking(False)
     name, number = listener.getsockname()[:2]

@@ -16,7 +16,6 @@ CountisError
 from __future__ import annotations
 
 from collections.abc import Iterable
-from copy import copy
 from difflib import get_close_matches
 from typing import Self
 
@@ -47,7 +46,8 @@ class CountisError(Exception):
 
     def inside(self, where: object) -> Self:
         """Return the same error with an outer place before its own, such as the file of a key."""
-        outer = copy(self)
+        outer = self.__class__.__new__(self.__class__)  # a subclass may be made of other arguments
+        outer.__dict__.update(self.__dict__)
         outer.where = f"{where}: {self.where}" if self.where else str(where)
         return outer
 

@@ -25,7 +25,7 @@ from countis.modbus.said import explain
 from countis.modbus.table import Table
 from countis.supply.toml_file import SupplyPlan, read_supply
 from countis.words.commands import Refusal, SetSetting
-from countis.words.errors import SupplyError
+from countis.words.errors import CountisError, SupplyError
 from countis.words.quantities import PARTIALS, QUANTITIES
 from countis.words.settings import CHANNELS, SETTINGS
 
@@ -108,8 +108,14 @@ class MeterView:
 
     def seal(self, closed: bool) -> Refusal | None:
         """Close or break the seal (decision 13)."""
+        self._check_it_runs()
         with self.feeder.lock:
             return self.meter.apply([SetSetting("sealed", int(closed))])
+
+    def _check_it_runs(self) -> None:
+        """Raise CountisError where the meter has failed: nothing would come of a change."""
+        if self.feeder.failure is not None:
+            raise CountisError(self.name, f"failed: {self.feeder.failure}", "a meter that runs")
 
     def summary(self) -> dict[str, Any]:
         """Return what a list of meters shows of it."""
@@ -194,6 +200,7 @@ class MeterView:
     def _feed_from(self, plan: SupplyPlan, name: str) -> None:
         if plan.recording is not None:
             raise SupplyError("recording", "not from a page", "voltages and loads; countis run --recording")
+        self._check_it_runs()
         with self.feeder.lock:
             ratio, midnight = self.meter.ratio, self.meter.clock % 86400
         self.feeder.change_source(plan.build(ratio, midnight))

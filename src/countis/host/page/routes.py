@@ -27,6 +27,8 @@ from countis.host.page.vocabulary import vocabulary
 from countis.host.running.plan import Endpoint
 from countis.host.running.plant import OpenMeter
 from countis.host.running.runner import Runner
+from countis.meter.memory.event_log import Entry
+from countis.meter.state import Snapshot
 from countis.serve.web.guard import COOKIE, MAX_BODY, Guard, line, matches
 from countis.serve.web.server import web_server
 from countis.words.errors import CountisError, SupplyError, printable
@@ -47,8 +49,8 @@ class Pages:
         self._runner, self._token = runner, token
         self._supplying = asyncio.Lock()  # guards the threads of the pool: one change of supply at a time
         self.viewers = [Viewers(view) for view in views]
-        for viewers in self.viewers:
-            runner.publisher.subscribe(viewers)
+        self._by_name = {viewers.view.name: viewers for viewers in self.viewers}
+        runner.publisher.subscribe(self)
         at = "/api/meters/{meter}"
         self.app = Starlette(
             routes=[
@@ -71,11 +73,18 @@ class Pages:
             exception_handlers={CountisError: _bad, HTTPException: _refused},
         )
 
+    def on_second(self, name: str, snapshot: Snapshot) -> None:
+        """Show the values of a second that has passed."""
+        self._by_name[name].show_state()
+
+    def on_event(self, name: str, number: int, entry: Entry) -> None:
+        """Show that there is an event."""
+        self._by_name[name].show_state()
+
     def _viewers(self, key: str) -> Viewers:
         """Return those of a meter by its name, or by its address where that is unique."""
-        for viewers in self.viewers:
-            if viewers.view.name == key:
-                return viewers
+        if key in self._by_name:
+            return self._by_name[key]
         at_address = [viewers for viewers in self.viewers if str(viewers.view.address) == key]
         if len(at_address) == 1:
             return at_address[0]

@@ -1,7 +1,7 @@
 """The viewers of a meter: what each is shown, at what pace, and the keys it holds.
 
 Rule: a message is made once for all viewers; nobody waits for a slow one. The meter judges how long a key was
-held. Everything runs on the loop, except `on_second` and `on_event`, which the feeding thread calls.
+held. Everything runs on the loop, except `show_state`, which the threads of the runner call.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from countis.host.page.meter_view import MeterView, lcd
-from countis.meter.memory.event_log import Entry
 from countis.meter.panel.keys import Key
-from countis.meter.state import Snapshot
 from countis.serve.allowance import Allowance
 
 _TICK: Final = 0.05  # s between looks at the LCD
@@ -110,13 +108,9 @@ class Viewers:
             self._due, self._stated = False, tick
             self._send(dumps({"type": "state", **self.view.state()}))
 
-    def on_second(self, name: str, snapshot: Snapshot) -> None:
-        """Show the values of a second that has passed."""
-        self._due = self._due or name == self.view.name
-
-    def on_event(self, name: str, number: int, entry: Entry) -> None:
-        """Show that there is an event."""
-        self._due = self._due or name == self.view.name
+    def show_state(self) -> None:
+        """Show all values at the next tick; called by the threads that feed and save."""
+        self._due = True
 
     def _show_lcd(self) -> None:
         text = dumps({"type": "lcd", **lcd(self.view.frame())})

@@ -61,6 +61,7 @@ class Feeder:
         # Of the feeding thread alone.
         self._volts = source.tariff_volts
         self._rate, self._origin, self._fed = 0.0, 0.0, 0  # samples a second; from when on; since then
+        self._publishing = threading.Lock()  # guards what was published: two threads of the runner do
         self._second, self._events = meter.now // SECOND, meter.state.events  # that were published last
 
     def change_source(self, source: Source) -> None:
@@ -158,16 +159,17 @@ class Feeder:
         state = self.meter.state
         if state.now // SECOND == self._second and state.events == self._events:
             return
-        with self.lock:
-            passed = state.now // SECOND != self._second
-            values = snapshot(state) if passed and publisher.has_subscribers else None
-            entries = list(state.log.entries(state.events, self._events))
-            self._second, self._events = state.now // SECOND, state.events
-        for number, entry in entries:
-            if entry is not None:
-                publisher.event(self.name, number, entry)
-        if values is not None:
-            publisher.second(self.name, values)
+        with self._publishing:
+            with self.lock:
+                passed = state.now // SECOND != self._second
+                values = snapshot(state) if passed and publisher.has_subscribers else None
+                entries = list(state.log.entries(state.events, self._events))
+                self._second, self._events = state.now // SECOND, state.events
+            for number, entry in entries:
+                if entry is not None:
+                    publisher.event(self.name, number, entry)
+            if values is not None:
+                publisher.second(self.name, values)
 
     def _feed(self, count: int, stopped: threading.Event) -> None:
         """Feed `count` samples in pieces, until the source has ended."""

@@ -179,7 +179,8 @@ def _open_meter(plan: Plan, at: MeterPlan, stack: contextlib.AsyncExitStack) -> 
     meter, stored = load_or_create(memory, at.model, at.default)
     before = dict(meter.settings)
     if not meter.state.lost:  # it takes no command; what is asked for may be what was lost
-        refusal = meter.apply([SetSetting(symbol, value) for symbol, value in at.settings.items()])
+        asked = [SetSetting(s, value) for s, value in at.settings.items() if before[s] != value]
+        refusal = meter.apply(asked)  # of a sealed meter too, what it is set to already may be said again
         if refusal is not None:
             raise refusal.error.inside(at.name) if at.name else refusal.error
     changed = [f"{s} {before[s]} -> {v}" for s, v in meter.settings.items() if stored and before[s] != v]
@@ -216,12 +217,12 @@ def _check_token(web: Endpoint, token: str | None) -> None:
 
 async def open_plant(plan: Plan, page: PageServer, stack: contextlib.AsyncExitStack) -> Plant:
     """Open everything, to be closed in opposite order; what fails is one line and leaves all as it was."""
+    if plan.service.ready_file is not None:
+        write_ready(plan.service.ready_file, None)
     doors = sum(door.kind is not DoorKind.SERIAL for line in plan.lines for door in line.doors)
     raise_file_limit(plan.service.most * doors + _FILES_EACH * sum(len(line.meters) for line in plan.lines))
     groups = [[_open_meter(plan, meter, stack) for meter in line.meters] for line in plan.lines]
     meters = [meter for group in groups for meter in group]
-    if plan.service.ready_file is not None:
-        write_ready(plan.service.ready_file, None)
     hubs = [
         LineHub([meter.port for meter in group], line.speed, plan.service.access.policy)
         for line, group in zip(plan.lines, groups, strict=True)

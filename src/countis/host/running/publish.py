@@ -1,8 +1,8 @@
 """The way out for values: each second and each event of every meter of this process, to its subscribers.
 
-Rule: subscribers are called outside of every lock, from the thread that feeds the meters, and at the end from
-the one that stops them. They return at once; what takes time they hand on to a thread or a loop of their own.
-One that fails is reported, and stops neither the others nor a meter.
+Rule: subscribers are called from the threads that feed and save the meters, for each meter one at a time, and
+without the lock of a meter. They return at once; what takes time they hand on to a thread or a loop of their
+own. One that fails is reported, and stops neither the others nor a meter.
 """
 
 from __future__ import annotations

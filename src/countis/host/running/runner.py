@@ -82,9 +82,10 @@ class Runner:
             for feeder, _ in self._healthy():
                 with self._isolated(feeder), feeder.lock:
                     feeder.meter.advance(0)
+            healthy = self._healthy()
             self._save()
-            for feeder, _ in self.owned:
-                feeder.publish(self.publisher)
+            lost = [feeder.failure for feeder, _ in healthy if feeder.failure is not None]
+            self._broken = lost[0] if lost else None  # no status line tells of it any more
 
     def _healthy(self) -> list[Owned]:
         return [(feeder, memory) for feeder, memory in self.owned if feeder.failure is None]
@@ -141,6 +142,7 @@ class Runner:
                     with feeder.lock:
                         writes = feeder.meter.writes()
                     memory.write(writes, sync=False)
+                feeder.publish(self.publisher)  # of one whose source says nothing, too
                 if pause > 0.0:
                     self.stopped.wait(pause)
             healthy = self._healthy()
