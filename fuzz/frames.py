@@ -86,7 +86,7 @@ class Frames:
     # requests
 
     def _again(self) -> bytes:
-        """The last read that was well-formed: its reply may be at hand, and must not be a stale one."""
+        """The last read that was well-formed: its reply may be cached, and must not be a stale one."""
         return self._last
 
     def _read(self) -> bytes:

@@ -171,7 +171,7 @@ class Stand:
             self._connect(port)
 
     def _check_words(self, request: bytes, reply: bytes) -> None:
-        """A reply that was at hand is the one that would be worked out now, and settings read as they were written."""
+        """A reply that was cached is the one that would be worked out now, and settings read as they were written."""
         if reply[:1] != b"\x03":
             return
         if reply != self.meter.pdu(request):

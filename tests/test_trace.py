@@ -209,7 +209,7 @@ def test_each_frame_is_kept_once_and_as_it_leaves(form: Form, tmp_path: Path) ->
         hub.rtu(rtu.frame(9, READ))
         replied = hub.tcp(tcp.Envelope(7, 6, READ)).data
         assert hub.tcp_cached(whole) == replied
-        hub.tcp_cached(tcp.wrap(7, 6, pdu.read_request(50522, 2)))  # not at hand: the port asks again, and then it is kept
+        hub.tcp_cached(tcp.wrap(7, 6, pdu.read_request(50522, 2)))  # not cached: the port asks again, and then it is kept
         hub.tcp(tcp.Envelope(7, 9, READ))
     found = trace.read(path.read_bytes())
     over_tcp = rtu.frame(6, replied[7:])

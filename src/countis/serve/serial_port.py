@@ -123,7 +123,7 @@ class SerialPort:
                 self._write(heapq.heappop(self._waiting)[2])
 
     def _take(self, framer: rtu.SlaveFramer, data: bytes, arrived: int) -> None:
-        """Answer what bytes complete; a frame whose reply is at hand is not looked into."""
+        """Answer what bytes complete; a frame whose reply is cached is not looked into."""
         if not data:
             return
         if not framer.waiting:
