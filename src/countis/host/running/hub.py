@@ -111,9 +111,9 @@ class MeterPort:
             reply = feeder.meter.rtu(frame)
             if reply and frame[1] == pdu.READ:
                 self._cache(self._rtu, frame, reply)
-        answer = Answer(0, reply)
-        if feeder.faults.list:
-            answer = feeder.faults.answer(feeder.line_now, frame[0], reply[1:-2], serial=True)
+            answer = Answer(0, reply)
+            if feeder.faults.list:
+                answer = feeder.faults.answer(feeder.line_now, frame[0], reply[1:-2], serial=True)
         self.note("RTU", frame[0], frame[1:-2], answer.data[1:-2])
         return answer
 
@@ -126,11 +126,10 @@ class MeterPort:
             if reply and envelope.pdu[0] == pdu.READ:
                 request = tcp.wrap(0, envelope.unit, envelope.pdu)[2:]
                 self._cache(self._tcp, request, tcp.wrap(0, envelope.unit, reply)[2:])
-        if not reply:
-            reply = pdu.exception(envelope.pdu[0], pdu.Code.GATEWAY_TARGET)
-        answer = Answer(0, bytes((envelope.unit,)) + reply)
-        if feeder.faults.list:
-            answer = feeder.faults.answer(feeder.line_now, envelope.unit, reply, serial=False)
+            reply = reply or pdu.exception(envelope.pdu[0], pdu.Code.GATEWAY_TARGET)
+            answer = Answer(0, bytes((envelope.unit,)) + reply)
+            if feeder.faults.list:
+                answer = feeder.faults.answer(feeder.line_now, envelope.unit, reply, serial=False)
         self.note("TCP", envelope.unit, envelope.pdu, answer.data[1:])
         if not answer.data:
             return answer
