@@ -11,7 +11,8 @@ import datetime
 from dataclasses import dataclass, field
 from typing import Final
 
-# First word, words, what may be done, and "u" where the USER lock takes writing away. Adjoining blocks may be read together.
+# First word, words, what may be done, "u" where the USER lock takes writing away, "m" where function 16 alone
+# writes. Adjoining blocks may be read together.
 BLOCKS: Final = (
     (19840, 66, "r"), (20224, 33, "r"), (20257, 96, "r"), (20353, 16, "r"), (21888, 66, "r"), (22272, 33, "r"),
     (22305, 96, "r"), (22401, 16, "r"), (23936, 66, "r"), (24320, 33, "r"), (24353, 96, "r"), (24449, 16, "r"),
@@ -19,7 +20,7 @@ BLOCKS: Final = (
     (30208, 26, "rwu"), (32768, 48, "r"), (33024, 6, "r"), (36864, 11, "r"), (36896, 24, "r"), (36928, 24, "r"),
     (40480, 2, "w"), (40512, 1, "w"), (40544, 2, "r"), (40576, 6, "r"), (40608, 1, "r"), (50000, 66, "r"), (50512, 62, "r"),
     (50768, 65, "r"), (50848, 50, "r"), (50944, 65, "r"), (51200, 50, "r"), (51280, 36, "r"), (57344, 10, "rw"),
-    (57354, 2, "rw"), (57600, 6, "wu"), (57856, 1, "wu"), (57888, 5, "w"), (58368, 1, "rwu"), (61440, 1, "w"),
+    (57354, 2, "rw"), (57600, 6, "wu"), (57856, 1, "wu"), (57888, 5, "w"), (58368, 1, "rwu"), (61440, 1, "wm"),
     (61456, 6, "r"), (61462, 116, "r"),
 )  # fmt: skip
 MAY: Final = {start + k: may for start, words, may in BLOCKS for k in range(words)}
@@ -199,6 +200,8 @@ class Expected:
             return Effect(2)
         for allowed in set(may):
             if ("w" if values else "r") not in str(allowed) or (values and self.user_lock and "u" in str(allowed)):
+                return Effect(1)
+            if function == 6 and "m" in str(allowed):
                 return Effect(1)
         return self._write(address, values) if values else Effect()
 
